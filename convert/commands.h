@@ -1,0 +1,10 @@
+// Commands that make files.
+#pragma once
+
+#include "cli/options.h"
+
+namespace quant {
+
+Status quantize_command(Arguments arguments);
+
+}  // namespace quant

@@ -1,0 +1,57 @@
+// One conversation with a model: KV cache, scratch arena, position. Sessions of one model do not share state.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "kernels/kernels.h"
+#include "model/model.h"
+
+namespace quant {
+
+class ThreadPool;
+struct Node;    // tensor/graph.h
+struct Tensor;
+
+struct SessionOptions {
+    int64_t context = 4096;      // positions the KV cache holds
+    int64_t batch = 512;         // tokens taken through the graph at once
+    KvType k_type = KvType::f16, v_type = KvType::f16;
+    int threads = 0;             // 0: default_threads(); 1 .. 512
+    bool exact = false;          // decoded weights and f32 activations instead of the int8 path
+};
+
+enum class LogitsOf { none, last, all };
+
+class Session {
+public:
+    static Result<std::unique_ptr<Session>> create(std::shared_ptr<const Model> model, const SessionOptions& options);
+    ~Session();
+
+    // Appends tokens at the current position. Error "usage" when an id is outside the vocabulary or the context is full
+    // (the text has both figures); then nothing changed. LogitsOf says which rows logits() gives afterwards.
+    Status eval(std::span<const int32_t> tokens, LogitsOf which = LogitsOf::last);
+    // Row `index` of the last eval: [vocabulary], valid until the next eval. LogitsOf::last: only row 0.
+    std::span<const float> logits(int64_t index = 0) const;
+
+    int64_t position() const;               // tokens in the cache
+    int64_t context() const;
+    void truncate(int64_t position);        // forgets everything from `position` on
+    const Model& model() const;
+    ThreadPool& threads();
+    uint64_t kv_bytes() const;
+    // Called after every node of the graph with its result, on one thread (calibration, layer checks); null: none.
+    void observe(std::function<void(const Node& node, const Tensor& result)> observer);
+    std::string kernel_summary() const;     // one line per weight format: kernels in use, for --verbose
+
+private:
+    Session();
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace quant
