@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -80,12 +81,18 @@ public:
     const std::string& temporary_path() const { return temporary_; }
     // Checks that the file holds `expected_bytes`, syncs, renames, syncs the directory.
     Status commit(uint64_t expected_bytes);
+    // The two halves of commit(), for several files that appear together and are read back in between:
+    // check, sync and close; then rename and sync the directory.
+    Status seal(uint64_t expected_bytes);
+    Status publish();
     void discard();  // idempotent
 
 private:
     int fd_ = -1;
     uint64_t written_ = 0;
-    std::string path_, temporary_;
+    std::string path_;       // as given, for messages
+    std::string target_;     // what is replaced: `path_` with symbolic links followed
+    std::string temporary_;  // empty: nothing to remove
 };
 
 // A whole small file as text (at most `max_bytes`); `-` reads standard input.
