@@ -9,6 +9,7 @@ namespace quant {
 
 namespace {
 
+constexpr size_t kScanned = 64;  // logits looked at together
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 constexpr auto kMoreLikely = [](const auto& a, const auto& b) {
@@ -107,9 +108,13 @@ void Sampler::collect(std::span<const float> logits) {
     }
     // The buffer may grow to a few times `keep` before it is cut: each cut raises the threshold, so cuts are few.
     const size_t room = keep < logits.size() ? 4 * keep + 256 : logits.size();
-    for (size_t i = 0; i < logits.size(); ++i) {
-        if (!(logits[i] > threshold)) continue;
-        candidates_.push_back({logits[i], static_cast<int32_t>(i)});
+    for (size_t begin = 0; begin < logits.size(); begin += kScanned) {
+        const size_t end = std::min(begin + kScanned, logits.size());
+        int above = 0;  // compilers turn this into a few vector comparisons; nearly always nothing is above
+        for (size_t i = begin; i < end; ++i) above |= logits[i] > threshold;
+        if (!above) continue;
+        for (size_t i = begin; i < end; ++i)
+            if (logits[i] > threshold) candidates_.push_back({logits[i], static_cast<int32_t>(i)});
         if (candidates_.size() < room || keep == logits.size()) continue;
         keep_largest(keep);
         threshold = candidates_[keep - 1].logit;  // a later token that only equals it has the larger id and loses
