@@ -40,7 +40,7 @@ CXX_RUNTIME = -lc++
 else
 SHARED = libquant.so.$(firstword $(subst ., ,$(VERSION)))
 SHARED_LINK = libquant.so
-LINK_SHARED = -shared -Wl,-soname,$(SHARED) -Wl,-z,defs -Wl,-z,relro -Wl,-z,now
+LINK_SHARED = -shared -Wl,-soname,$(SHARED) -Wl,--version-script=scripts/quant.map -Wl,-z,defs -Wl,-z,relro -Wl,-z,now
 LINK_HARDENING = -pie -Wl,-z,relro -Wl,-z,now
 CXX_RUNTIME = -lstdc++
 endif
