@@ -122,6 +122,19 @@ TEST(large_vocabulary_top_k_is_exact) {
     }
 }
 
+TEST(min_p_keeps_equals) {
+    const std::vector<float> logits = {1.0f, 0.0f, 1.0f};
+    SamplerOptions options;
+    options.min_p = 1;
+    for (const int32_t top_k : {0, 40}) {
+        options.top_k = top_k;
+        Sampler sampler(options);
+        int seen[3] = {};
+        for (int i = 0; i < 100; ++i) ++seen[sampler.sample(logits).id];
+        CHECK(seen[0] > 20 && seen[1] == 0 && seen[2] > 20);
+    }
+}
+
 TEST(greedy_takes_the_first_largest) {
     std::vector<float> logits = random_logits(1000, 4, 1);
     logits[123] = logits[456] = 50;
