@@ -90,6 +90,9 @@ try: $(PROGRAM) ## build, then quantize the bundled model to 4 bits, judge it, l
 test: all $(BUILD)/$(SHARED) $(UNIT_PROGRAMS) ## build and run all tests; ends with: N passed, N failed, N skipped
 	@QUANT_BUILD=$(BUILD) CXX="$(CXX)" tests/run.sh $(UNIT_PROGRAMS) $(wildcard tests/regress/*.sh)
 
+full: all $(BUILD)/$(SHARED) $(UNIT_PROGRAMS) ## all tests with full figures, tests/slow too (many minutes)
+	@QUANT_FULL_TESTS=1 TEST_TIMEOUT=3600 QUANT_BUILD=$(BUILD) CXX="$(CXX)" tests/run.sh $(UNIT_PROGRAMS) $(wildcard tests/regress/*.sh tests/slow/*.sh)
+
 unit: $(UNIT_PROGRAMS) ## the unit tests alone
 	@QUANT_BUILD=$(BUILD) tests/run.sh $(UNIT_PROGRAMS)
 
@@ -133,6 +136,6 @@ help: ## this list
 	@echo "options: CXX=clang++  BUILD=folder  CXXFLAGS= LDFLAGS= (added last)  WERROR=1 (warnings are errors; CI=1 too)"
 	@echo "         OPENMP=1 (threads from OpenMP's runtime)  PREFIX=/usr/local DESTDIR= (install)"
 
-.PHONY: all try test unit asan ubsan tsan bench install uninstall clean help
+.PHONY: all try test full unit asan ubsan tsan bench install uninstall clean help
 .SECONDARY:
 -include $(OBJECTS:.o=.d) $(UNIT:%=$(BUILD)/%.d) $(BUILD)/src/main.c++.d

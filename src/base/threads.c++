@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdio>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -11,6 +13,9 @@
 #include <sched.h>
 #elif defined(__APPLE__)
 #include <sys/sysctl.h>
+#endif
+#ifdef _OPENMP
+#include <omp.h>
 #endif
 
 namespace quant {
@@ -76,6 +81,22 @@ int physical_cores() { return 0; }
 
 #endif
 
+#ifdef _OPENMP
+
+// On the threads of OpenMP's runtime, so that a program which uses it already has one set of threads and not two.
+// false: the runtime gives fewer (inside another parallel region, or by its limits) and nothing was called.
+bool run_in_openmp(int count, const std::function<void(int thread)>& work) {
+    bool given = false;
+#pragma omp parallel num_threads(count)
+    if (omp_get_num_threads() == count) {
+        if (omp_get_thread_num() == 0) given = true;
+        work(omp_get_thread_num());
+    }
+    return given;
+}
+
+#endif
+
 }  // namespace
 
 int default_threads() {
@@ -100,8 +121,20 @@ struct ThreadPool::State {
         while (word.load(std::memory_order_acquire) == seen) word.wait(seen, std::memory_order_acquire);
     }
 
-    void serve(int thread) {
-        uint32_t seen = 0;
+    void start_workers() {
+        workers.reserve(static_cast<size_t>(count - 1));
+        const uint32_t seen = epoch.load(std::memory_order_relaxed);
+        while (static_cast<int>(workers.size()) < count - 1) {
+            const int thread = static_cast<int>(workers.size()) + 1;
+            try {
+                workers.emplace_back([this, thread, seen] { serve(thread, seen); });
+            } catch (const std::system_error&) {
+                throw std::bad_alloc();  // no more threads to have: the stacks are memory
+            }
+        }
+    }
+
+    void serve(int thread, uint32_t seen) {
         for (;;) {
             wait_for_change(epoch, seen);
             seen = epoch.load(std::memory_order_acquire);
@@ -128,13 +161,7 @@ struct ThreadPool::State {
     bool active = false;
 };
 
-ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>(std::max(threads, 1))) {
-    State* state = state_.get();
-    state->workers.reserve(static_cast<size_t>(state->count - 1));
-    for (int thread = 1; thread < state->count; ++thread) {
-        state->workers.emplace_back([state, thread] { state->serve(thread); });
-    }
-}
+ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>(std::max(threads, 1))) {}
 
 ThreadPool::~ThreadPool() {
     state_->stopping.store(true, std::memory_order_relaxed);
@@ -148,6 +175,10 @@ int ThreadPool::size() const { return state_->count; }
 void ThreadPool::run(const std::function<void(int thread)>& work) {
     State& s = *state_;
     assert(!s.active);
+#ifdef _OPENMP
+    if (s.count > 1 && run_in_openmp(s.count, work)) return;
+#endif
+    if (static_cast<int>(s.workers.size()) < s.count - 1) s.start_workers();
     s.active = true;
     if (s.count > 1) {
         s.work = &work;
