@@ -3,18 +3,20 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <variant>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
 #include "base/result.h"
 #include "formats/format.h"
+#include "gguf/name_index.h"
 
 namespace quant {
 
@@ -27,10 +29,10 @@ const char* value_type_name(ValueType type);
 // One metadata value. Scalars and strings are held; arrays of numbers as their little-endian bytes; arrays of strings as texts.
 struct Value {
     ValueType type = ValueType::u32;
+    ValueType element = ValueType::u8;      // of an array; never array
     uint64_t bits = 0;             // integers (sign-extended), bool; f32/f64: as a double in `real`
     double real = 0;
     std::string text;              // string
-    ValueType element = ValueType::u8;      // of an array; never array
     std::vector<uint8_t> raw;      // array of numbers
     std::vector<std::string> texts;         // array of strings
     uint64_t count() const;        // elements of an array
@@ -69,14 +71,15 @@ public:
 
 private:
     std::vector<std::pair<std::string, Value>> entries_;
-    std::unordered_map<std::string, size_t> index_;
+    NameIndex index_;
+    friend struct GgufParser;
 };
 
 // A tensor's place. Dims in GGUF order: ne[0] is the row length (innermost).
 struct TensorInfo {
     std::string name;
     const Format* format = nullptr;
-    uint32_t n_dims = 1;
+    uint32_t n_dims = 1;            // as stored; 0 is a scalar
     std::array<int64_t, 4> ne{1, 1, 1, 1};
     const uint8_t* data = nullptr;  // into the mapping; null for tensors only planned
     uint64_t bytes = 0;
@@ -113,14 +116,15 @@ private:
     std::string path_;
     Metadata metadata_;
     std::vector<TensorInfo> tensors_;
-    std::unordered_map<std::string, size_t> index_;
+    NameIndex index_;
     std::vector<MappedFile> files_;
-    uint64_t parsed_bytes_ = 0;
+    uint64_t parsed_bytes_ = 0;  // without files: the length given to parse()
     friend struct GgufParser;
 };
 
 // Writes GGUF version 3. Give all metadata and all planned tensors first, then each tensor's data in the same order.
-// Splits into NAME-00001-of-0000N.gguf when `split_max_bytes` > 0 and the tensors do not fit into one (or as `shards_like` says).
+// Splits into NAME-00001-of-0000N.gguf when `split_max_bytes` > 0 and the tensors do not fit into one (or as `keep_split` says).
+// Keys split.* of the given metadata are replaced by those of this output.
 // All files appear under their final names together, at finish().
 class GgufWriter {
 public:
@@ -128,7 +132,7 @@ public:
         bool force = false;
         std::vector<FileId> inputs;     // never overwritten
         uint64_t split_max_bytes = 0;
-        bool keep_split = false;        // follow TensorInfo::shard
+        bool keep_split = false;        // follow TensorInfo::shard, which must not fall from one tensor to the next
     };
     GgufWriter();
     GgufWriter(GgufWriter&&) noexcept;
@@ -155,14 +159,15 @@ private:
 struct ImportanceMatrix {
     struct Entry {
         std::vector<float> values;  // sums already divided by counts; experts never seen are all 1
-        int64_t n_mat = 1;
+        int64_t n_mat = 1;          // the .dat form does not say it: 1, and values may cover several matrices
     };
-    std::unordered_map<std::string, Entry> entries;
+    std::map<std::string, Entry, std::less<>> entries;  // ordered: names come from a file and must not collide in a hash
     std::string file;                  // as given
     std::vector<std::string> datasets;
     uint32_t chunk_count = 0, chunk_size = 0;
 };
 // Reads the GGUF form and the older .dat form (told apart by the magic). Rejects NaN, infinite and negative values.
 Result<ImportanceMatrix> read_importance_matrix(const std::string& path);
+Result<ImportanceMatrix> parse_importance_matrix(Bytes bytes, const std::string& origin);
 
 }  // namespace quant
