@@ -1,0 +1,37 @@
+// Opens a model to convert. A GGUF is passed through as views into its mapping.
+#include "convert/import/source.h"
+
+#include <utility>
+
+namespace quant {
+
+namespace {
+
+class GgufSource final : public Source {
+public:
+    explicit GgufSource(Gguf file) : file_(std::move(file)) {
+        metadata_ = file_.metadata();
+        tensors_ = file_.tensors();
+        files_ = file_.file_ids();
+        bytes_ = file_.file_bytes();
+        shards_ = file_.shard_count();
+    }
+
+    void read_rows(size_t tensor, int64_t row, int64_t count, float* out) const override {
+        decode_rows(*tensors_[tensor].format, tensors_[tensor].view(), row, count, out);
+    }
+
+    void release(size_t tensor) const override { file_.release(tensors_[tensor]); }
+
+private:
+    Gguf file_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Source>> open_source(const std::string& path) {
+    LET(file, Gguf::open(path));
+    return std::unique_ptr<Source>(std::make_unique<GgufSource>(std::move(file)));
+}
+
+}  // namespace quant

@@ -1,0 +1,41 @@
+// A model to convert, wherever it comes from: metadata and tensors as a GGUF file would have them, rows on demand.
+// Nothing above this knows whether the bytes lie in a GGUF or somewhere else.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "gguf/gguf.h"
+
+namespace quant {
+
+class Source {
+public:
+    virtual ~Source() = default;
+
+    const Metadata& metadata() const { return metadata_; }
+    // `format` is what the rows hold; `data` is null where the stored bytes are not the tensor's rows as they are.
+    const std::vector<TensorInfo>& tensors() const { return tensors_; }
+    const std::vector<FileId>& files() const { return files_; }  // an output must be none of these
+    uint64_t bytes() const { return bytes_; }                    // of all files
+    size_t shard_count() const { return shards_; }
+
+    // Rows [row, row + count) of a tensor as floats. Any number of threads at once.
+    virtual void read_rows(size_t tensor, int64_t row, int64_t count, float* out) const = 0;
+    // The tensor's pages will not be needed again.
+    virtual void release(size_t tensor) const = 0;
+
+protected:
+    Metadata metadata_;
+    std::vector<TensorInfo> tensors_;
+    std::vector<FileId> files_;
+    uint64_t bytes_ = 0;
+    size_t shards_ = 1;
+};
+
+// Opens and validates what lies at `path`.
+Result<std::unique_ptr<Source>> open_source(const std::string& path);
+
+}  // namespace quant

@@ -1,0 +1,324 @@
+// The mixes as a table of rules. Knows names and figures of a model, never its bytes.
+#include "convert/plan/recipe.h"
+
+#include <algorithm>
+#include <charconv>
+#include <vector>
+
+#include "base/file.h"
+
+namespace quant {
+
+namespace {
+
+using Slot = FormatSlot;
+using Role = TensorRole;
+
+constexpr Slot kQ4K = Slot::q4_k, kQ5K = Slot::q5_k, kQ6K = Slot::q6_k, kQ3K = Slot::q3_k;
+
+// Mixes that are no plain format.
+struct Mix {
+    const char* name;
+    Slot base;
+    int32_t file_type;
+    bool needs_importance;
+    const char* purpose;
+};
+constexpr Mix kMixes[] = {
+    {"Q2_K_S", Slot::q2_k, 21, true, "smallest of the 2-bit mixes; needs an importance matrix"},
+    {"Q3_K_S", kQ3K, 11, false, "3 bits, small"},
+    {"Q3_K_M", kQ3K, 12, false, "3 bits, attn_v, attn_output and ffn_down higher"},
+    {"Q3_K_L", kQ3K, 13, false, "3 bits, attn_v, attn_output and ffn_down at 5"},
+    {"Q4_K_S", kQ4K, 14, false, "4 bits, the first layers higher"},
+    {"Q4_K_M", kQ4K, 15, false, "4 bits, half of attn_v and ffn_down at 6: the usual choice"},
+    {"Q5_K_S", kQ5K, 16, false, "5 bits"},
+    {"Q5_K_M", kQ5K, 17, false, "5 bits, half of attn_v and ffn_down at 6"},
+    {"MXFP4_MOE", Slot::mxfp4, 38, false, "experts in MXFP4, everything else in Q8_0"},
+};
+
+struct Alias {
+    const char* name;
+    const char* target;
+    const char* purpose;
+};
+constexpr Alias kAliases[] = {
+    {"Q3_K", "Q3_K_M", ""},
+    {"Q4_K", "Q4_K_M", ""},
+    {"Q5_K", "Q5_K_M", ""},
+    {"ternary", "TQ2_0", "three values per weight, for models trained that way"},
+    {"q2", "Q2_K", "the best stock mix near 2 bits"},
+    {"q3", "Q3_K_M", "the best stock mix near 3 bits"},
+    {"q4", "Q4_K_M", "the best stock mix near 4 bits"},
+    {"q5", "Q5_K_M", "the best stock mix near 5 bits"},
+    {"q6", "Q6_K", "the best stock mix near 6 bits"},
+    {"q8", "Q8_0", "the best stock mix near 8 bits"},
+};
+
+enum class When : uint8_t {
+    always,
+    more_bits,      // the first and the last eighth of the layers and every third between
+    first,          // layer < n
+    first_part,     // layer < layers / n
+    first_part_with_importance,
+    first_part_without_importance,
+    grouped,        // at least n query heads share one value head
+};
+
+struct Rule {
+    std::string_view recipe;
+    Role role;
+    When when;
+    int64_t n;
+    Slot to;
+    const char* reason;
+};
+
+constexpr const char* kSensitive = "values and down projections: more bits in the first and last eighth and every third layer";
+constexpr const char* kFirstLayers = "first layers";
+constexpr const char* kShared = "value heads shared by 4 or more query heads";
+constexpr const char* kValues = "value projection";
+constexpr const char* kDown = "down projection";
+constexpr const char* kAttnOutput = "attention output";
+
+// The first row that fits decides; without one the tensor gets the base format.
+constexpr Rule kRules[] = {
+    {"Q2_K", Role::attn_v, When::grouped, 4, kQ4K, kShared},
+    {"Q2_K", Role::attn_v, When::always, 0, kQ3K, kValues},
+    {"Q2_K", Role::ffn_down, When::always, 0, kQ3K, kDown},
+    {"Q2_K", Role::attn_output, When::always, 0, kQ3K, kAttnOutput},
+    {"Q2_K_S", Role::attn_v, When::grouped, 4, kQ4K, kShared},
+    {"Q2_K_S", Role::ffn_down, When::first_part, 8, kQ4K, kFirstLayers},
+    {"Q3_K_M", Role::attn_v, When::first, 2, kQ5K, kFirstLayers},
+    {"Q3_K_M", Role::attn_v, When::always, 0, kQ4K, kValues},
+    {"Q3_K_M", Role::ffn_down, When::first_part, 16, kQ5K, kFirstLayers},
+    {"Q3_K_M", Role::ffn_down, When::always, 0, kQ4K, kDown},
+    {"Q3_K_M", Role::attn_output, When::always, 0, kQ4K, kAttnOutput},
+    {"Q3_K_L", Role::attn_v, When::always, 0, kQ5K, kValues},
+    {"Q3_K_L", Role::ffn_down, When::always, 0, kQ5K, kDown},
+    {"Q3_K_L", Role::attn_output, When::always, 0, kQ5K, kAttnOutput},
+    {"Q4_K_S", Role::attn_v, When::first, 4, kQ5K, kFirstLayers},
+    {"Q4_K_S", Role::ffn_down, When::first_part, 8, kQ5K, kFirstLayers},
+    {"Q4_K_M", Role::attn_v, When::more_bits, 0, kQ6K, kSensitive},
+    {"Q4_K_M", Role::ffn_down, When::more_bits, 0, kQ6K, kSensitive},
+    {"Q5_K_M", Role::attn_v, When::more_bits, 0, kQ6K, kSensitive},
+    {"Q5_K_M", Role::ffn_down, When::more_bits, 0, kQ6K, kSensitive},
+    {"IQ4_NL", Role::attn_v, When::grouped, 4, kQ5K, kShared},
+    {"IQ4_NL", Role::ffn_down, When::first_part_without_importance, 8, kQ5K, kFirstLayers},
+    {"IQ4_XS", Role::attn_v, When::grouped, 4, kQ5K, kShared},
+    {"IQ4_XS", Role::ffn_down, When::first_part_without_importance, 8, kQ5K, kFirstLayers},
+    {"Q4_0", Role::ffn_down, When::first_part_with_importance, 8, Slot::q4_1, kFirstLayers},
+    {"Q5_0", Role::ffn_down, When::first_part_with_importance, 8, Slot::q5_1, kFirstLayers},
+    {"TQ1_0", Role::token_embd, When::always, 0, kQ4K, "embedding table"},
+    {"TQ2_0", Role::token_embd, When::always, 0, kQ4K, "embedding table"},
+    {"Q2_0", Role::token_embd, When::always, 0, kQ4K, "embedding table"},
+};
+
+// With 8 experts the small attention matrices cost little beside them.
+constexpr std::string_view kAttnOutputOf8Experts[] = {"Q2_K",   "Q3_K_S", "Q3_K_M", "Q4_K_S",
+                                                      "Q4_K_M", "IQ4_NL", "IQ4_XS"};
+
+bool more_bits(int64_t layer, int64_t layers) {
+    return layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2;
+}
+
+bool holds(const Rule& rule, const ModelFacts& facts, int64_t layer, int64_t layers) {
+    switch (rule.when) {
+        case When::always: return true;
+        case When::more_bits: return more_bits(layer, layers);
+        case When::first: return layer < rule.n;
+        case When::first_part: return layer < layers / rule.n;
+        case When::first_part_with_importance: return facts.importance && layer < layers / rule.n;
+        case When::first_part_without_importance: return !facts.importance && layer < layers / rule.n;
+        case When::grouped: return facts.kv_heads > 0 && facts.heads / facts.kv_heads >= rule.n;
+    }
+    return false;
+}
+
+std::string upper(std::string_view text) {
+    std::string out(text);
+    for (char& c : out)
+        if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+    return out;
+}
+
+Recipe from_format(const Format& format) {
+    return {format.name, format.slot, format.file_type, false, format.needs_importance, format.purpose};
+}
+
+Recipe from_mix(const Mix& mix) {
+    return {mix.name, mix.base, mix.file_type, false, mix.needs_importance, mix.purpose};
+}
+
+RuleAnswer output_rule(const Recipe& recipe, int64_t cols) {
+    const Format& base = format_of(recipe.base);
+    if (recipe.name == "MXFP4_MOE") return {Slot::q8_0, "output matrix"};
+    if (cols % base.block != 0) return {Slot::q8_0, "output matrix, row not a multiple of the base format's block"};
+    if (recipe.base == Slot::q8_0) return {Slot::q8_0, ""};
+    return {kQ6K, "output matrix"};
+}
+
+}  // namespace
+
+TensorRole role_of(std::string_view name) {
+    if (name == "output.weight") return Role::output;
+    if (name == "token_embd.weight" || name == "per_layer_token_embd.weight") return Role::token_embd;
+    struct Part {
+        std::string_view text;
+        Role role;
+    };
+    static constexpr Part parts[] = {
+        {"attn_qkv.weight", Role::attn_v}, {"attn_kv_b.weight", Role::attn_v},
+        {"attn_v.weight", Role::attn_v},   {"attn_k.weight", Role::attn_k},
+        {"attn_q.weight", Role::attn_q},   {"attn_output.weight", Role::attn_output},
+        {"ffn_up", Role::ffn_up},          {"ffn_gate", Role::ffn_gate},
+        {"ffn_down", Role::ffn_down},
+    };
+    for (const Part& part : parts)
+        if (name.find(part.text) != std::string_view::npos) return part.role;
+    return Role::other;
+}
+
+int64_t layer_of(std::string_view name) {
+    if (!name.starts_with("blk.")) return -1;
+    int64_t layer = -1;
+    const auto [end, error] = std::from_chars(name.data() + 4, name.data() + name.size(), layer);
+    if (error != std::errc{} || end == name.data() + name.size() || *end != '.' || layer < 0) return -1;
+    return layer;
+}
+
+const char* never_quantized(std::string_view name) {
+    if (!name.ends_with("weight")) return "not a weight matrix";
+    if (name.find("_norm.weight") != std::string_view::npos) return "norm";
+    struct Part {
+        std::string_view text;
+        const char* reason;
+    };
+    // Small, or read by operations that stock runners have for plain numbers only.
+    static constexpr Part parts[] = {
+        {"ffn_gate_inp.weight", "router of the experts"},
+        {"ffn_gate_tid2eid.weight", "routing table"},
+        {"position_embd", "position table"},
+        {"token_types", "token type table"},
+        {"altup", "small matrix"},
+        {"laurel", "small matrix"},
+        {"per_layer_model_proj", "small matrix"},
+        {"indexer.k_proj.weight", "small matrix"},
+        {"indexer.q_proj.weight", "small matrix"},
+        {"ssm_conv1d", "convolution"},
+        {"shortconv.conv.weight", "convolution"},
+        {"time_mix_first.weight", "recurrent state"},
+        {"time_mix_w0.weight", "recurrent state"},
+        {"time_mix_w1.weight", "recurrent state"},
+        {"time_mix_w2.weight", "recurrent state"},
+        {"time_mix_v0.weight", "recurrent state"},
+        {"time_mix_v1.weight", "recurrent state"},
+        {"time_mix_v2.weight", "recurrent state"},
+        {"time_mix_a0.weight", "recurrent state"},
+        {"time_mix_a1.weight", "recurrent state"},
+        {"time_mix_a2.weight", "recurrent state"},
+        {"time_mix_g1.weight", "recurrent state"},
+        {"time_mix_g2.weight", "recurrent state"},
+        {"time_mix_decay_w1.weight", "recurrent state"},
+        {"time_mix_decay_w2.weight", "recurrent state"},
+        {"time_mix_lerp_fused.weight", "recurrent state"},
+        {"attn_rel_b.weight", "position bias"},
+        {"sam.pos_embd", "image encoder"},
+        {"sam.neck.", "image encoder"},
+        {"sam.net_", "image encoder"},
+        {".rel_pos", "image encoder"},
+        {".patch_embd", "image encoder"},
+        {".patch_merger", "image encoder"},
+        {"a.rvq.codebook", "audio code book"},
+        {"mm.a.code_embd", "audio code book"},
+    };
+    for (const Part& part : parts)
+        if (name.find(part.text) != std::string_view::npos) return part.reason;
+    return nullptr;
+}
+
+bool is_recipe(std::string_view name) { return find_recipe(name).ok(); }
+
+std::span<const std::string> recipe_names() {
+    static const std::vector<std::string> names = [] {
+        std::vector<std::string> out;
+        for (const Format& format : formats())
+            if (format.encodes) out.emplace_back(format.name);
+        for (const Mix& mix : kMixes) out.emplace_back(mix.name);
+        for (const Alias& alias : kAliases)
+            if (std::find(out.begin(), out.end(), alias.name) == out.end()) out.emplace_back(alias.name);
+        out.emplace_back("COPY");
+        return out;
+    }();
+    return names;
+}
+
+Result<Recipe> find_recipe(std::string_view given) {
+    const std::string name = upper(given);
+    if (name == "COPY") return Recipe{"COPY", Slot::f32, -1, true, false, "tensors as they are"};
+    for (const Alias& alias : kAliases)
+        if (name == upper(alias.name)) return find_recipe(alias.target);
+    for (const Mix& mix : kMixes)
+        if (name == mix.name) return from_mix(mix);
+    if (const Format* format = find_format(name); format && format->encodes) return from_format(*format);
+
+    int32_t number = -1;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+    if (error == std::errc{} && end == name.data() + name.size() && number >= 0) {
+        for (const Mix& mix : kMixes)
+            if (mix.file_type == number) return from_mix(mix);
+        for (const Format& format : formats())
+            if (format.encodes && format.file_type == number) return from_format(format);
+    }
+    std::string known;
+    for (const std::string& each : recipe_names()) known += (known.empty() ? "" : " ") + each;
+    return usage_error("unknown type '" + escaped(given) + "', known: " + known);
+}
+
+RuleAnswer apply_rules(const Recipe& recipe, const ModelFacts& facts, const RuleInput& tensor) {
+    const Slot base = recipe.base;
+    if (format_of(base).kind != FormatKind::block) return {base, ""};
+    if (tensor.role == Role::output || (facts.tied && tensor.role == Role::token_embd))
+        return output_rule(recipe, tensor.cols);
+    if (recipe.name == "MXFP4_MOE")
+        return tensor.stacked ? RuleAnswer{Slot::mxfp4, ""} : RuleAnswer{Slot::q8_0, "not an expert"};
+
+    const bool eight_experts = facts.experts == 8;
+    if (tensor.role == Role::attn_v && eight_experts) return {Slot::q8_0, "small beside 8 experts"};
+    if (tensor.role == Role::attn_k && eight_experts) return {Slot::q8_0, "small beside 8 experts"};
+    if (tensor.role == Role::attn_output && eight_experts) {
+        const bool listed = std::find(std::begin(kAttnOutputOf8Experts), std::end(kAttnOutputOf8Experts),
+                                      recipe.name) != std::end(kAttnOutputOf8Experts);
+        return listed ? RuleAnswer{kQ5K, "small beside 8 experts"} : RuleAnswer{base, ""};
+    }
+    RuleAnswer answer{base, ""};
+    const int64_t layers = tensor.role == Role::attn_v ? facts.value_tensors : facts.layers;
+    for (const Rule& rule : kRules) {
+        if (rule.recipe != recipe.name || rule.role != tensor.role || !holds(rule, facts, tensor.layer, layers)) continue;
+        answer = {rule.to, rule.reason};
+        break;
+    }
+    // The 70B shape: 80 layers whose value matrices are an eighth of the query's.
+    if (tensor.role == Role::attn_v && facts.layers == 80 && facts.heads != facts.kv_heads &&
+        (answer.format == kQ3K || answer.format == kQ4K))
+        answer = {kQ5K, "value heads shared, 80 layers"};
+    return answer;
+}
+
+const Format* fallback_for(const Format& wanted, int64_t cols) {
+    if (cols % wanted.block == 0) return &wanted;
+    struct Row {
+        Slot from, to;
+    };
+    static constexpr Row rows[] = {
+        {Slot::q2_k, Slot::q4_0},   {Slot::q3_k, Slot::q4_0},  {Slot::tq1_0, Slot::q4_0},   {Slot::tq2_0, Slot::q4_0},
+        {Slot::q2_0, Slot::q4_0},   {Slot::q4_k, Slot::q5_0},  {Slot::q5_k, Slot::q5_1},    {Slot::q6_k, Slot::q8_0},
+        {Slot::iq4_xs, Slot::iq4_nl},
+    };
+    const Format* next = wanted.block <= 32 ? &wanted : nullptr;
+    for (const Row& row : rows)
+        if (row.from == wanted.slot) next = &format_of(row.to);
+    if (!next) return nullptr;
+    return cols % next->block == 0 ? next : &format_of(Slot::f16);
+}
+
+}  // namespace quant

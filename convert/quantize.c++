@@ -1,0 +1,263 @@
+// The command `quantize`: options, what is printed, nothing else. The work is quantize_file().
+#include "convert/quantize.h"
+
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "base/file.h"
+#include "base/json_writer.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "cli/output.h"
+#include "convert/commands.h"
+#include "kernels/kernels.h"
+
+namespace quant {
+
+namespace {
+
+constexpr int64_t kMaxThreads = 1024;
+
+constexpr const char* kExamples =
+    "  quant quantize model-f16.gguf q4                   writes model-Q4_K_M.gguf beside it\n"
+    "  quant quantize model-f16.gguf out.gguf q5_k_m 8    eight threads\n"
+    "  quant quantize model-f16.gguf q4_k_m --dry-run     shows the plan and the size\n"
+    "  quant quantize model-f16.gguf q2_k_s --imatrix imatrix.gguf\n"
+    "  quant quantize model-f16.gguf q4 --tensor-type 'blk\\.[0-3]\\.=q6_k' --output-tensor-type q8_0\n"
+    "  quant quantize model-q8_0.gguf model-f16.gguf f16  back to plain numbers";
+
+struct Settings {
+    QuantizeOptions options;
+    std::vector<std::string> positional;
+    int64_t threads = 0;
+    bool json = false, quiet = false, verbose = false;
+};
+
+Options describe(Settings& s) {
+    QuantizeOptions& o = s.options;
+    Options options("quant quantize IN [OUT] TYPE [THREADS] [options]", "Writes a GGUF in another number format.", kExamples);
+    options.positional(&s.positional, 2, 4);
+    std::string types;
+    for (const std::string& name : recipe_names()) types += (types.empty() ? "" : " ") + name;
+    options.section("TYPE, in any case, is one of these or a number of general.file_type\n  " + types + "\n\noptions");
+    options.integer("-t --threads", "N", "threads (default: the physical cores)", &s.threads, 1, kMaxThreads);
+    options.flag("--dry-run", "print the plan and the exact size, write nothing", &o.dry_run);
+    options.flag("--force", "replace an existing output", &o.force);
+    options.text("--imatrix", "FILE", "importance matrix, GGUF or .dat", &o.importance_path);
+    options.call("--include-weights", "PART", "use it only for tensors with PART in their name; repeatable",
+                 [&o](const std::string& part) { return o.include_weights.push_back(part), Status{}; });
+    options.call("--exclude-weights", "PART", "use it not for tensors with PART in their name; repeatable",
+                 [&o](const std::string& part) { return o.exclude_weights.push_back(part), Status{}; });
+    options.flag("--pure", "every matrix in the base format, no mix and no fallback", &o.pure);
+    options.text("--output-tensor-type", "TYPE", "format of output.weight, or of token_embd.weight when it serves as both",
+                 &o.output_format);
+    options.text("--token-embedding-type", "TYPE", "format of token_embd.weight", &o.embedding_format);
+    options.call("--tensor-type", "REGEX=TYPE", "format of tensors in whose name REGEX is found; repeatable, the last one wins",
+                 [&o](const std::string& row) { return o.tensor_types.push_back({false, row}), Status{}; });
+    options.call("--tensor-type-file", "FILE", "the same from a file, separated by white space",
+                 [&o](const std::string& path) { return o.tensor_types.push_back({true, path}), Status{}; });
+    options.flag("--leave-output-tensor", "output.weight stays as it is", &o.leave_output);
+    options.flag("--allow-requantize", "quantize again what is quantized already", &o.allow_requantize);
+    options.call("--nonfinite", "error|zero", "NaN and infinite weights: refuse (default), or write 0",
+                 [&o](const std::string& choice) -> Status {
+                     if (choice != "error" && choice != "zero")
+                         return usage_error("expected error or zero, found '" + escaped(choice) + "'");
+                     o.zero_nonfinite = choice == "zero";
+                     return {};
+                 });
+    options.flag("--keep-split", "the same split into files as the input", &o.keep_split);
+    options.call("--split-max-size", "SIZE", "split into files of at most SIZE, for example 4G",
+                 [&o](const std::string& size) -> Status {
+                     LET(bytes, parse_size(size));
+                     if (bytes == 0) return usage_error("expected more than 0");
+                     o.split_max_bytes = bytes;
+                     return {};
+                 });
+    options.call("--override-kv", "KEY=TYPE:VALUE", "set metadata; TYPE int, float, bool or str; repeatable",
+                 [&o](const std::string& row) { return o.override_metadata.push_back(row), Status{}; });
+    options.flag("--json", "print one JSON object", &s.json);
+    options.flag("-q --quiet", "errors only", &s.quiet);
+    options.flag("-v --verbose", "every tensor, threads and kernels", &s.verbose);
+    return options;
+}
+
+// IN TYPE | IN TYPE THREADS | IN OUT TYPE | IN OUT TYPE THREADS: the second is an output unless it names a type.
+Status take_positional(Settings& s) {
+    const std::vector<std::string>& given = s.positional;
+    s.options.input = given[0];
+    const bool derived = is_recipe(given[1]) && given.size() < 4;
+    if (!derived && given.size() < 3) {
+        auto unknown = find_recipe(given[1]);
+        return unknown ? Status() : std::move(unknown.error());
+    }
+    if (!derived) s.options.output = given[1];
+    s.options.type = given[derived ? 1 : 2];
+    const size_t threads_at = derived ? 2 : 3;
+    if (given.size() > threads_at) {
+        auto threads = parse_integer(given[threads_at]);
+        if (!threads || *threads < 1 || *threads > kMaxThreads)
+            return usage_error("THREADS: expected 1 to 1024, found '" + escaped(given[threads_at]) + "'");
+        s.threads = *threads;
+    }
+    s.options.threads = static_cast<int>(s.threads);
+    return {};
+}
+
+std::string relative(double error, double norm) { return norm > 0 ? format_text("%.3g", error / norm) : "0"; }
+
+void write_tensor(JsonWriter& json, const QuantizeReport& report, size_t index) {
+    const PlannedTensor& tensor = report.plan.tensors[index];
+    json.begin_object();
+    json.member("name", tensor.out.name);
+    json.key("shape");
+    json.begin_array();
+    for (uint32_t d = 0; d < tensor.out.n_dims; ++d) json.value(tensor.out.ne[d]);
+    json.end_array();
+    json.member("from", tensor.from->name);
+    json.member("to", tensor.out.format->name);
+    json.member("bytes", tensor.out.bytes);
+    json.member("reason", tensor.reason);
+    json.member("fallback", tensor.fallback);
+    if (!report.errors.empty() && report.errors[index].norm > 0)
+        json.member("relative_error", report.errors[index].error / report.errors[index].norm);
+    json.end_object();
+}
+
+std::string json_report(const Settings& s, const QuantizeReport& report) {
+    std::string text;
+    JsonWriter json(text);
+    json.begin_object();
+    json.member("input", s.options.input);
+    json.key("outputs");
+    json.begin_array();
+    for (const std::string& path : report.outputs) json.value(path);
+    json.end_array();
+    json.member("dry_run", s.options.dry_run);
+    json.member("type", report.plan.recipe.name);
+    json.member("file_type", report.plan.recipe.file_type);
+    json.member("fallbacks", report.plan.fallbacks);
+    json.member("input_bytes", report.input_bytes);
+    json.member("output_bytes", report.output_bytes);
+    json.member("weights", report.weights);
+    json.member("bits_per_weight", report.bits_per_weight());
+    if (!s.options.dry_run) {
+        const TensorError total = report.total_error();
+        json.member("threads", report.threads);
+        json.member("seconds", report.seconds);
+        if (total.norm > 0) json.member("relative_error", total.error / total.norm);
+        if (total.weighted_norm > 0) json.member("weighted_error", total.weighted_error / total.weighted_norm);
+        json.member("zeroed", total.zeroed);
+    }
+    json.key("warnings");
+    json.begin_array();
+    for (const std::string& warning : report.warnings) json.value(warning);
+    json.end_array();
+    json.key("tensors");
+    json.begin_array();
+    for (size_t i = 0; i < report.plan.tensors.size(); ++i) write_tensor(json, report, i);
+    json.end_array();
+    json.end_object();
+    return text + "\n";
+}
+
+std::string all_tensors(const QuantizeReport& report) {
+    std::vector<Table::Column> columns = {{"tensor"}, {"shape"}, {"from"}, {"to"}, {"bytes", true}};
+    const bool measured = !report.errors.empty();
+    if (measured) columns.push_back({"relative error", true});
+    columns.push_back({"why"});
+    Table table(columns);
+    for (size_t i = 0; i < report.plan.tensors.size(); ++i) {
+        const PlannedTensor& tensor = report.plan.tensors[i];
+        std::vector<std::string> cells = {escaped(tensor.out.name), shape_text(tensor.out), tensor.from->name,
+                                          tensor.out.format->name, std::to_string(tensor.out.bytes)};
+        if (measured) cells.push_back(tensor.copies() ? "" : relative(report.errors[i].error, report.errors[i].norm));
+        cells.push_back(tensor.reason);
+        table.row(std::move(cells));
+    }
+    return table.plain();
+}
+
+// Formats in order of their bytes, and every fallback by name.
+std::string short_plan(const QuantizeReport& report) {
+    struct Sum {
+        uint64_t bytes = 0, weights = 0;
+        size_t tensors = 0;
+    };
+    std::map<FormatSlot, Sum> sums;
+    std::string fallbacks;
+    for (const PlannedTensor& tensor : report.plan.tensors) {
+        Sum& sum = sums[tensor.out.format->slot];
+        sum.bytes += tensor.out.bytes;
+        sum.weights += static_cast<uint64_t>(tensor.out.elements());
+        ++sum.tensors;
+        if (tensor.fallback)
+            fallbacks += "  " + escaped(tensor.out.name) + ": " + tensor.out.format->name + ", " + tensor.reason + "\n";
+    }
+    Table table({{"  format"}, {"tensors", true}, {"weights", true}, {"bytes", true}, {"bits", true}});
+    for (const auto& [slot, sum] : sums)
+        table.row({std::string("  ") + format_of(slot).name, std::to_string(sum.tensors), std::to_string(sum.weights),
+                   std::to_string(sum.bytes),
+                   format_text("%.4g", 8.0 * static_cast<double>(sum.bytes) / static_cast<double>(sum.weights))});
+    return table.plain() + fallbacks;
+}
+
+std::string header_line(const Settings& s, const QuantizeReport& report) {
+    const Plan& plan = report.plan;
+    std::string line = escaped(s.options.input) + " -> " + escaped(report.outputs.front());
+    if (report.outputs.size() > 1) line += format_text(" and %zu more", report.outputs.size() - 1);
+    line += ": " + plan.recipe.name;
+    if (plan.recipe.file_type >= 0) line += format_text(" (file type %d)", plan.recipe.file_type);
+    if (!plan.recipe.purpose.empty()) line += ", " + plan.recipe.purpose;
+    return line + "\n";
+}
+
+std::string summary_line(const Settings& s, const QuantizeReport& report) {
+    std::string line = human_bytes(report.input_bytes) + " -> " + human_bytes(report.output_bytes) +
+                       format_text(" (%llu bytes), %.4g bits per weight", static_cast<unsigned long long>(report.output_bytes),
+                                   report.bits_per_weight());
+    if (s.options.dry_run) return line + ", nothing written\n";
+    const double rate = static_cast<double>(report.source_tensor_bytes) / 1e6 / std::max(report.seconds, 1e-9);
+    line += format_text(", %.2f s, %.0f MB/s", report.seconds, rate);
+    const TensorError total = report.total_error();
+    if (total.norm > 0) line += ", relative error " + relative(total.error, total.norm);
+    if (total.weighted_norm > 0) line += ", weighted by importance " + relative(total.weighted_error, total.weighted_norm);
+    if (total.zeroed > 0) line += format_text(", %llu weights set to 0", static_cast<unsigned long long>(total.zeroed));
+    return line + "\n";
+}
+
+Result<QuantizeReport> quantize_with_progress(const Settings& s) {
+    std::unique_ptr<Progress> bar;
+    uint64_t shown = 0;
+    return quantize_file(s.options, [&](uint64_t done, uint64_t total, const std::string& tensor) {
+        if (!bar) bar = std::make_unique<Progress>("quantize", "bytes", total);
+        bar->note(tensor);
+        bar->advance(done - std::exchange(shown, done));
+        return true;
+    });
+}
+
+}  // namespace
+
+Status quantize_command(Arguments arguments) {
+    Settings s;
+    Options options = describe(s);
+    LET(proceed, options.parse(arguments));
+    if (!proceed) return {};
+    TRY(take_positional(s));
+    if (s.quiet && s.verbose) return usage_error("--quiet and --verbose exclude each other");
+    set_log_level(s.quiet ? LogLevel::quiet : s.verbose ? LogLevel::verbose : LogLevel::normal);
+    log_verbose(std::string("kernels: ") + kernels().isa);
+    LET(report, quantize_with_progress(s));
+    for (const std::string& warning : report.warnings) log_warning(warning);
+    if (s.json) return write_output(json_report(s, report));
+    if (s.quiet) return {};
+    if (!s.options.dry_run) log_verbose(format_text("%d threads", report.threads));
+    const bool every = s.options.dry_run || s.verbose;
+    return write_output(header_line(s, report) + (every ? all_tensors(report) : "") + short_plan(report) +
+                        summary_line(s, report));
+}
+
+}  // namespace quant

@@ -1,0 +1,59 @@
+// Writes a model in another number format: the function behind the command `quantize` and behind the C interface.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "convert/plan/plan.h"
+#include "convert/stream/stream.h"
+
+namespace quant {
+
+// One --tensor-type (text = "REGEX=TYPE") or --tensor-type-file (text = path), in the order given.
+struct TensorTypeOption {
+    bool file = false;
+    std::string text;
+};
+
+struct QuantizeOptions {
+    std::string input;   // a GGUF, or the first file of a split one
+    std::string output;  // empty: default_output(input, recipe)
+    std::string type;    // any name that find_recipe() takes
+    int threads = 0;     // 0: default_threads()
+    bool dry_run = false, pure = false, leave_output = false, allow_requantize = false;
+    bool force = false, keep_split = false, zero_nonfinite = false;
+    uint64_t split_max_bytes = 0;
+    std::string output_format, embedding_format;  // empty: by the mix
+    std::vector<TensorTypeOption> tensor_types;
+    std::string importance_path;
+    std::vector<std::string> include_weights, exclude_weights;  // parts of tensor names
+    std::vector<std::string> override_metadata;                 // KEY=TYPE:VALUE
+};
+
+struct QuantizeReport {
+    Plan plan;
+    std::vector<TensorError> errors;   // as plan.tensors; empty after a dry run
+    std::vector<std::string> outputs;  // paths written, or planned
+    std::vector<std::string> warnings;
+    uint64_t input_bytes = 0, output_bytes = 0;  // of files
+    uint64_t source_tensor_bytes = 0, tensor_bytes = 0, weights = 0;
+    int threads = 0;
+    double seconds = 0;
+
+    double bits_per_weight() const;
+    TensorError total_error() const;
+};
+
+// `done` of `total` bytes of source tensors; `tensor` is the one at hand. Returns false to stop (Code::interrupted).
+using QuantizeProgress = std::function<bool(uint64_t done, uint64_t total, const std::string& tensor)>;
+
+// Thread-safe for different outputs. Nothing is left behind after an error.
+Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const QuantizeProgress& progress);
+
+// Beside the input, the type at the end of its name replaced: dir/model-f16.gguf and Q4_K_M give dir/model-Q4_K_M.gguf.
+std::string default_output(const std::string& input, const std::string& recipe_name);
+
+}  // namespace quant

@@ -1,0 +1,241 @@
+// From options to a finished file: importance, plan, stream, writer. Prints nothing.
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/threads.h"
+#include "convert/import/source.h"
+#include "convert/plan/metadata_override.h"
+#include "convert/quantize.h"
+
+namespace quant {
+
+namespace {
+
+constexpr uint32_t kQuantizationVersion = 2;
+
+bool contains_any(const std::string& name, const std::vector<std::string>& parts) {
+    return std::any_of(parts.begin(), parts.end(), [&](const std::string& part) { return name.find(part) != std::string::npos; });
+}
+
+Result<std::optional<ImportanceMatrix>> read_importance(const QuantizeOptions& options) {
+    std::optional<ImportanceMatrix> none;
+    if (!options.include_weights.empty() && !options.exclude_weights.empty())
+        return usage_error("--include-weights and --exclude-weights cannot be used together");
+    if (options.importance_path.empty()) {
+        if (!options.include_weights.empty() || !options.exclude_weights.empty())
+            return usage_error("--include-weights and --exclude-weights choose from an importance matrix: give --imatrix FILE");
+        return none;
+    }
+    LET(matrix, read_importance_matrix(options.importance_path));
+    std::erase_if(matrix.entries, [&](const auto& entry) {
+        if (!options.include_weights.empty()) return !contains_any(entry.first, options.include_weights);
+        return contains_any(entry.first, options.exclude_weights);
+    });
+    if (matrix.entries.empty())
+        return input_error(escaped(options.importance_path) + ": no importance entries" +
+                           (options.include_weights.empty() && options.exclude_weights.empty() ? "" : " are left"));
+    return std::optional<ImportanceMatrix>(std::move(matrix));
+}
+
+Result<TensorPatterns> read_patterns(const QuantizeOptions& options) {
+    TensorPatterns patterns;
+    for (const TensorTypeOption& option : options.tensor_types)
+        TRY(option.file ? patterns.add_file(option.text) : patterns.add(option.text));
+    return patterns;
+}
+
+// The source's keys in their order; what says how the file was made is set as stock quantizers do.
+Result<Metadata> output_metadata(const Metadata& source, const Recipe& recipe, const ImportanceMatrix* importance,
+                                 const QuantizeOptions& options) {
+    Metadata metadata = source;
+    for (const char* key : {"split.no", "split.count", "split.tensors.count"}) metadata.erase(key);
+    if (!recipe.copy) {
+        metadata.set("general.quantization_version", Value::of_u32(kQuantizationVersion));
+        if (recipe.file_type >= 0) metadata.set("general.file_type", Value::of_u32(static_cast<uint32_t>(recipe.file_type)));
+        else metadata.erase("general.file_type");
+    }
+    for (const std::string& row : options.override_metadata) TRY(override_metadata(row, metadata));
+    if (importance) {
+        metadata.set("quantize.imatrix.file", Value::of_string(importance->file));
+        if (!importance->datasets.empty())
+            metadata.set("quantize.imatrix.dataset", Value::of_string(importance->datasets.front()));
+        metadata.set("quantize.imatrix.entries_count", Value::of_u32(static_cast<uint32_t>(importance->entries.size())));
+        if (importance->chunk_count > 0)
+            metadata.set("quantize.imatrix.chunks_count", Value::of_u32(importance->chunk_count));
+    }
+    if (options.zero_nonfinite) metadata.set("quantize.nonfinite", Value::of_string("zero"));
+    return metadata;
+}
+
+std::vector<TensorInfo> planned_tensors(const Plan& plan) {
+    std::vector<TensorInfo> out;
+    out.reserve(plan.tensors.size());
+    for (const PlannedTensor& tensor : plan.tensors) out.push_back(tensor.out);
+    return out;
+}
+
+void collect_warnings(const Plan& plan, const ImportanceMatrix* importance, const TensorPatterns& patterns, bool dry_run,
+                      std::vector<std::string>& warnings) {
+    if (importance && plan.without_importance > 0)
+        warnings.push_back(format_text("%s: %zu matrices have no entry and count all weights the same, the first is %s",
+                                       importance->file.c_str(), plan.without_importance,
+                                       plan.first_without_importance.c_str()));
+    if (const std::string unused = patterns.unused(); !unused.empty())
+        warnings.push_back("--tensor-type: no tensor takes its format from " + unused);
+    if (dry_run && !plan.needing_importance.empty())
+        warnings.push_back(format_text("%zu tensors need an importance matrix, the first is %s: --imatrix FILE",
+                                       plan.needing_importance.size(), plan.needing_importance.front().c_str()));
+}
+
+// Everything a run needs before the first byte is written.
+struct Job {
+    std::unique_ptr<Source> source;
+    std::optional<ImportanceMatrix> importance;
+    TensorPatterns patterns;
+    Metadata metadata;
+    std::vector<TensorInfo> tensors;
+    std::string output;
+    GgufWriter::Options writer;
+};
+
+Result<Plan> plan_job(const QuantizeOptions& options, const Recipe& recipe, Job& job) {
+    PlanOptions choices;
+    choices.recipe = recipe;
+    choices.pure = options.pure;
+    choices.leave_output = options.leave_output;
+    choices.allow_requantize = options.allow_requantize;
+    if (!options.output_format.empty()) {
+        LET(format, find_target_format(options.output_format));
+        choices.output_format = format;
+    }
+    if (!options.embedding_format.empty()) {
+        LET(format, find_target_format(options.embedding_format));
+        choices.embedding_format = format;
+    }
+    choices.patterns = &job.patterns;
+    choices.importance = job.importance ? &*job.importance : nullptr;
+    return make_plan(job.metadata, job.source->tensors(), choices);
+}
+
+Result<Job> prepare(const QuantizeOptions& options, const Recipe& recipe, QuantizeReport& report) {
+    Job job;
+    LET(patterns, read_patterns(options));
+    job.patterns = std::move(patterns);
+    LET(importance, read_importance(options));
+    job.importance = std::move(importance);
+    LET(source, open_source(options.input));
+    job.source = std::move(source);
+    const ImportanceMatrix* matrix = job.importance ? &*job.importance : nullptr;
+    LET(metadata, output_metadata(job.source->metadata(), recipe, matrix, options));
+    job.metadata = std::move(metadata);
+    LET(plan, plan_job(options, recipe, job));
+    report.plan = std::move(plan);
+    job.tensors = planned_tensors(report.plan);
+    job.output = options.output.empty() ? default_output(options.input, recipe.name) : options.output;
+    job.writer.force = options.force;
+    job.writer.inputs = job.source->files();
+    job.writer.split_max_bytes = options.split_max_bytes;
+    job.writer.keep_split = options.keep_split;
+    collect_warnings(report.plan, matrix, job.patterns, options.dry_run, report.warnings);
+    return job;
+}
+
+void count_bytes(const Job& job, QuantizeReport& report) {
+    report.input_bytes = job.source->bytes();
+    for (const TensorInfo& tensor : job.source->tensors()) {
+        report.source_tensor_bytes += tensor.format->tensor_bytes(tensor.cols(), tensor.rows());
+        report.weights += static_cast<uint64_t>(tensor.elements());
+    }
+    for (const TensorInfo& tensor : job.tensors) report.tensor_bytes += tensor.bytes;
+}
+
+}  // namespace
+
+double QuantizeReport::bits_per_weight() const {
+    return weights ? 8.0 * static_cast<double>(tensor_bytes) / static_cast<double>(weights) : 0;
+}
+
+TensorError QuantizeReport::total_error() const {
+    TensorError total;
+    for (const TensorError& each : errors) {
+        total.error += each.error;
+        total.norm += each.norm;
+        total.weighted_error += each.weighted_error;
+        total.weighted_norm += each.weighted_norm;
+        total.zeroed += each.zeroed;
+    }
+    return total;
+}
+
+Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const QuantizeProgress& progress) {
+    const auto started = std::chrono::steady_clock::now();
+    QuantizeReport report;
+    LET(recipe, find_recipe(options.type));
+    LET(job, prepare(options, recipe, report));
+    count_bytes(job, report);
+    report.threads = options.threads > 0 ? options.threads : default_threads();
+    if (options.dry_run) {
+        LET(bytes, GgufWriter::planned_bytes(job.output, job.metadata, job.tensors, job.writer));
+        report.output_bytes = bytes;
+        report.outputs = {job.output};
+        return report;
+    }
+    if (!report.plan.needing_importance.empty()) {
+        const std::string& first = report.plan.needing_importance.front();
+        return usage_error(recipe.name + " needs an importance matrix for " + first +
+                           format_text(" and %zu more tensors: give --imatrix FILE", report.plan.needing_importance.size() - 1));
+    }
+    LET(writer, GgufWriter::create(job.output, job.metadata, job.tensors, job.writer));
+    StreamOptions stream;
+    stream.threads = report.threads;
+    stream.zero_nonfinite = options.zero_nonfinite;
+    if (progress)
+        stream.progress = [&](uint64_t done, const std::string& tensor) {
+            return progress(done, report.source_tensor_bytes, tensor);
+        };
+    LET(errors, stream_tensors(*job.source, report.plan, stream, [&](Bytes piece) { return writer.write(piece); }));
+    report.errors = std::move(errors);
+    TRY(writer.finish());
+    report.output_bytes = writer.total_bytes();
+    report.outputs = writer.paths();
+    // The importance ends with this call; the plan outlives it.
+    for (PlannedTensor& tensor : report.plan.tensors) tensor.importance = nullptr;
+    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+    return report;
+}
+
+std::string default_output(const std::string& input, const std::string& recipe_name) {
+    std::string path = input;
+    while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+    if (path.ends_with(".gguf")) path.resize(path.size() - 5);
+    // NAME-00001-of-00003
+    constexpr size_t kSplitSuffix = 15;
+    if (path.size() > kSplitSuffix) {
+        const std::string_view tail = std::string_view(path).substr(path.size() - kSplitSuffix);
+        const auto digits = [](std::string_view text) { return text.find_first_not_of("0123456789") == std::string_view::npos; };
+        if (tail[0] == '-' && digits(tail.substr(1, 5)) && tail.substr(6, 4) == "-of-" && digits(tail.substr(10)))
+            path.resize(path.size() - kSplitSuffix);
+    }
+    const auto same = [](char a, char b) {
+        return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
+    };
+    for (const std::string& name : recipe_names()) {
+        if (path.size() <= name.size() + 1) continue;
+        const std::string_view tail = std::string_view(path).substr(path.size() - name.size());
+        const char before = path[path.size() - name.size() - 1];
+        if ((before != '-' && before != '.' && before != '_') || !std::equal(tail.begin(), tail.end(), name.begin(), same)) continue;
+        const char further = path.size() > name.size() + 1 ? path[path.size() - name.size() - 2] : '/';
+        if (further == '/') break;  // nothing but the type would be left
+        path.resize(path.size() - name.size() - 1);
+        break;
+    }
+    return path + "-" + recipe_name + ".gguf";
+}
+
+}  // namespace quant

@@ -1,0 +1,38 @@
+// Tensors of a source, re-encoded after a plan, as one stream of bytes in bounded memory: rows in pieces are decoded,
+// checked and encoded in parallel while the slab before is being written. Knows neither files nor file formats.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/result.h"
+#include "convert/import/source.h"
+#include "convert/plan/plan.h"
+
+namespace quant {
+
+// What encoding did to one tensor: sums over all its weights w, with w' what the encoded ones decode to.
+struct TensorError {
+    double error = 0, norm = 0;                    // sum (w - w')^2, sum w^2
+    double weighted_error = 0, weighted_norm = 0;  // the same with importance; 0 without
+    uint64_t zeroed = 0;                           // non-finite weights replaced by 0
+};
+
+struct StreamOptions {
+    int threads = 1;
+    bool zero_nonfinite = false;  // otherwise NaN and infinities are an error
+    // Called by one thread at a time with the source bytes done so far and the tensor at hand; false stops.
+    std::function<bool(uint64_t done, const std::string& tensor)> progress;
+};
+
+// Calls `write` with the bytes of all tensors in the plan's order; tensors are not padded. The bytes do not depend on
+// the number of threads. Memory: two slabs of kSlabBytes and two pieces of floats for each thread.
+// Errors: what `write` returns; non-finite weights (tensor, first row and column, count); values too large for F16;
+// Code::interrupted when a signal came or `progress` said so.
+inline constexpr size_t kSlabBytes = size_t{8} << 20;
+Result<std::vector<TensorError>> stream_tensors(const Source& source, const Plan& plan, const StreamOptions& options,
+                                                const std::function<Status(Bytes)>& write);
+
+}  // namespace quant
