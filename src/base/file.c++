@@ -202,6 +202,11 @@ void MappedFile::release(size_t offset, size_t bytes) const {
     if (first < last) ::madvise(const_cast<uint8_t*>(data_) + first, last - first, MADV_DONTNEED);
 }
 
+Status AtomicFile::check(const std::string& path, bool force, std::span<const FileId> inputs) {
+    LET(target, resolve_output(path));
+    return check_output(path, target, force, inputs);
+}
+
 Result<AtomicFile> AtomicFile::create(const std::string& path, bool force, std::span<const FileId> inputs) {
     LET(target, resolve_output(path));
     TRY(check_output(path, target, force, inputs));

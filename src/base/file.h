@@ -70,6 +70,8 @@ private:
 class AtomicFile {
 public:
     // Refuses a directory, a device, an existing file without `force`, and any file whose id is in `inputs`.
+    static Status check(const std::string& path, bool force, std::span<const FileId> inputs);
+    // Checks the same, then makes the temporary file.
     static Result<AtomicFile> create(const std::string& path, bool force, std::span<const FileId> inputs);
     AtomicFile() = default;
     AtomicFile(AtomicFile&&) noexcept;
