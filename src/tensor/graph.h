@@ -63,7 +63,8 @@ enum class Op : uint8_t {
     kv_store,       // k, v -> effect: appended to cache slot; CacheParams
     attention,      // q, effect, sinks or none -> weighted values; AttentionParams
     pick_rows,      // x (tokens), ids (external i32, outputs) -> rows of x (outputs)
-    route,          // router logits -> per token: ids of the chosen experts (i32), then their weights; RouteParams
+    route,          // router logits -> per token: ids of the best experts (i32), then the softmax of their logits
+                    // (= softmax over all, the chosen renormalised); RouteParams
     route_plan,     // routing -> rows sorted by expert; RoutePlan in operations.h
     expert_gather,  // x, plan -> rows of x in the plan's order
     expert_matmul,  // weight [k, out, experts], x in plan order, bias [out, experts] or none, plan -> [out] in plan order
@@ -109,7 +110,6 @@ struct AttentionParams {
 };
 struct RouteParams {
     int64_t experts = 0, used = 0;
-    bool softmax_first = true;  // softmax over all, the chosen renormalised; else softmax over the chosen
 };
 using Params = std::variant<std::monostate, NormParams, ScaleParams, GateParams, RopeTableParams, RopeParams, CacheParams,
                             AttentionParams, RouteParams>;

@@ -1,0 +1,258 @@
+// Planning and running. The plan is made of three passes over the steps: quantized copies of activations are put in
+// (lower), waits are placed (place_barriers), places in the arena are given out (share_places, plan_arena).
+#include "tensor/executor.h"
+
+#include <algorithm>
+#include <map>
+#include <new>
+
+#include "base/checked.h"
+#include "base/log.h"
+
+namespace quant {
+namespace {
+
+constexpr uint64_t kAlignment = 64;
+
+void free_aligned(uint8_t* memory) { ::operator delete(memory, std::align_val_t{kAlignment}); }
+
+// Untouched memory: pages that are never used cost nothing.
+std::unique_ptr<uint8_t, void (*)(uint8_t*)> allocate(uint64_t bytes) {
+    auto* memory = static_cast<uint8_t*>(::operator new(std::max<uint64_t>(bytes, 1), std::align_val_t{kAlignment}, std::nothrow));
+    return {memory, free_aligned};
+}
+
+// Where a value's data is decided: views and stored results point at another value.
+ValueId place_of(const std::vector<Value>& values, ValueId id) {
+    const ValueId base = values[static_cast<size_t>(id)].base;
+    return base == kNoValue ? id : base;
+}
+
+// Two row-wise steps give the same rows to the same thread exactly when they have the same units.
+bool same_units(const Value& a, const Value& b) {
+    return a.extent == b.extent && (a.extent != Extent::fixed || a.rows == b.rows);
+}
+
+}  // namespace
+
+ValueId Executor::root_of(ValueId id) const {
+    id = place_of(frame_.values, id);
+    while (over_[static_cast<size_t>(id)] != kNoValue) id = place_of(frame_.values, over_[static_cast<size_t>(id)]);
+    return id;
+}
+
+// Int8 copies of activations, one per value however many weights it meets.
+void Executor::lower(const ExecutorOptions& options) {
+    std::map<ValueId, ValueId> copies;
+    const std::vector<Node> nodes = graph_.nodes();
+    for (Node node : nodes) {
+        const bool product = node.op == Op::matmul || node.op == Op::expert_matmul;
+        if (product && !options.exact && takes_q8(*graph_.value(node.inputs[0]).tensor.format)) {
+            const ValueId x = node.inputs[1];
+            if (!copies.contains(x)) {
+                copies[x] = graph_.quantize(node.name + ".q8", x);
+                if (!graph_.status()) return;
+                steps_.push_back({graph_.nodes().back(), nullptr});
+            }
+            node.inputs[3] = copies[x];
+        }
+        steps_.push_back({std::move(node), nullptr});
+    }
+    for (Step& step : steps_) step.operation = &operation_of(step.node.op);
+}
+
+void Executor::place_barriers() {
+    const std::vector<Value>& values = frame_.values;
+    std::vector<int> producer(values.size(), -1);  // by place: the step that wrote it last
+    int phase = 0;
+    for (size_t s = 0; s < steps_.size(); ++s) {
+        Step& step = steps_[s];
+        for (const ValueId input : step.node.inputs) {
+            if (input == kNoValue) continue;
+            const int maker = producer[static_cast<size_t>(place_of(values, input))];
+            if (maker < 0 || steps_[static_cast<size_t>(maker)].phase != phase) continue;
+            const Step& made = steps_[static_cast<size_t>(maker)];
+            const bool own_rows = made.operation->split == Split::rows && step.operation->split == Split::rows &&
+                                  same_units(values[static_cast<size_t>(made.node.output)],
+                                             values[static_cast<size_t>(step.node.output)]);
+            if (!own_rows) step.barrier = true;
+        }
+        if (step.barrier) ++phase;
+        step.phase = phase;
+        producer[static_cast<size_t>(place_of(values, step.node.output))] = static_cast<int>(s);
+    }
+}
+
+// An operation may write over its first input when nobody needs it afterwards, in another thread either.
+void Executor::share_places() {
+    const std::vector<Value>& values = frame_.values;
+    std::vector<std::vector<size_t>> readers(values.size());  // by place
+    for (size_t s = 0; s < steps_.size(); ++s)
+        for (const ValueId input : steps_[s].node.inputs)
+            if (input != kNoValue) readers[static_cast<size_t>(place_of(values, input))].push_back(s);
+    for (size_t s = 0; s < steps_.size(); ++s) {
+        const Step& step = steps_[s];
+        if (!step.operation->in_place) continue;
+        const ValueId input = step.node.inputs[0];
+        const Value &from = values[static_cast<size_t>(input)], &to = values[static_cast<size_t>(step.node.output)];
+        if (from.kind != ValueKind::computed || from.base != kNoValue || to.base != kNoValue || from.keep || from.cols != to.cols ||
+            from.rows != to.rows || from.extent != to.extent)
+            continue;
+        bool free = true;
+        for (const size_t r : readers[static_cast<size_t>(input)]) {
+            const Step& reader = steps_[r];
+            const bool earlier = reader.phase < step.phase;
+            const bool same_thread = r < s && reader.operation->split == Split::rows &&
+                                     same_units(values[static_cast<size_t>(reader.node.output)], to);
+            if (r != s && !earlier && !same_thread) free = false;
+        }
+        // The second operand must not be the same value.
+        for (size_t i = 1; i < step.node.inputs.size(); ++i) free = free && step.node.inputs[i] != input;
+        if (free) over_[static_cast<size_t>(step.node.output)] = input;
+    }
+}
+
+// First and last phase in which the memory of a root is needed.
+struct Executor::Lives {
+    int first = -1, last = -1;
+    uint64_t bytes = 0, offset = 0;
+};
+
+namespace {
+
+uint64_t capacity_bytes(const Value& v, const ExecutorOptions& options) {
+    const int64_t units = v.extent == Extent::tokens ? options.tokens : v.extent == Extent::outputs ? options.outputs : 1;
+    if (v.packed_q8) return q8_matrix_bytes(v.cols, v.rows * units);
+    const auto elements = checked_mul(static_cast<uint64_t>(v.cols), static_cast<uint64_t>(v.rows) * static_cast<uint64_t>(units));
+    const auto bytes = elements ? checked_mul(*elements, sizeof(float)) : std::nullopt;
+    return bytes.value_or(UINT64_MAX / 4);
+}
+
+}  // namespace
+
+Status Executor::plan_arena(const ExecutorOptions& options) {
+    const std::vector<Value>& values = frame_.values;
+    std::vector<Lives> lives(values.size());
+    std::vector<ValueId> order;  // roots by first phase
+    const int end = steps_.empty() ? 0 : steps_.back().phase;
+    auto touch = [&](ValueId id, int phase) {
+        const ValueId root = root_of(id);
+        if (values[static_cast<size_t>(root)].kind != ValueKind::computed) return;
+        Lives& life = lives[static_cast<size_t>(root)];
+        if (life.first < 0) {
+            life.first = phase;
+            life.bytes = (capacity_bytes(values[static_cast<size_t>(root)], options) + kAlignment - 1) / kAlignment * kAlignment;
+            order.push_back(root);
+        }
+        life.last = std::max(life.last, values[static_cast<size_t>(id)].keep ? end : phase);
+    };
+    for (const Step& step : steps_) {
+        touch(step.node.output, step.phase);
+        for (const ValueId input : step.node.inputs)
+            if (input != kNoValue) touch(input, step.phase);
+    }
+    // Places in order of time: each root takes the lowest gap between those that live at its first phase.
+    std::vector<ValueId> active;  // by offset
+    uint64_t total = 0;
+    for (const ValueId root : order) {
+        Lives& life = lives[static_cast<size_t>(root)];
+        std::erase_if(active, [&](ValueId other) { return lives[static_cast<size_t>(other)].last < life.first; });
+        uint64_t offset = 0;
+        size_t at = 0;
+        for (; at < active.size(); ++at) {
+            const Lives& other = lives[static_cast<size_t>(active[at])];
+            if (other.offset >= offset && other.offset - offset >= life.bytes) break;
+            offset = std::max(offset, other.offset + other.bytes);
+        }
+        active.insert(active.begin() + static_cast<std::ptrdiff_t>(at), root);
+        life.offset = offset;
+        const auto top = checked_add(offset, life.bytes);
+        if (!top || *top > (uint64_t{1} << 46)) return Error{Code::memory, "activations need more memory than a machine can have"};
+        total = std::max(total, *top);
+    }
+    arena_ = allocate(total);
+    arena_bytes_ = total;
+    if (!arena_) return Error{Code::memory, "cannot get " + human_bytes(total) + " for activations (a smaller batch needs less)"};
+    for (const ValueId root : order) frame_.data[static_cast<size_t>(root)] = arena_.get() + lives[static_cast<size_t>(root)].offset;
+    return {};
+}
+
+// From places of roots to the place and stride of every value.
+void Executor::place_values() {
+    const std::vector<Value>& values = frame_.values;
+    bound_.resize(values.size());
+    for (size_t i = 0; i < values.size(); ++i) {
+        const Value& v = values[i];
+        const auto id = static_cast<ValueId>(i);
+        const auto root = static_cast<size_t>(root_of(id));
+        frame_.stride.push_back(values[static_cast<size_t>(place_of(values, id))].cols);
+        if (v.kind == ValueKind::constant) frame_.data[i] = static_cast<uint8_t*>(v.tensor.data);
+        if (values[root].kind == ValueKind::external) bound_[root].push_back(id);
+        if (values[root].kind == ValueKind::computed && v.kind == ValueKind::computed)
+            frame_.data[i] = frame_.data[root] + static_cast<size_t>(v.column) * sizeof(float);
+    }
+}
+
+void Executor::bind(ValueId external, void* data) {
+    for (const ValueId id : bound_[static_cast<size_t>(external)])
+        frame_.data[static_cast<size_t>(id)] =
+            static_cast<uint8_t*>(data) + static_cast<size_t>(frame_.values[static_cast<size_t>(id)].column) * sizeof(float);
+}
+
+Result<std::unique_ptr<Executor>> Executor::create(Graph graph, const ExecutorOptions& options) {
+    TRY(graph.status());
+    std::unique_ptr<Executor> made(new Executor);
+    Executor& e = *made;
+    e.graph_ = std::move(graph);
+    e.lower(options);
+    TRY(e.graph_.status());
+    e.frame_.values = e.graph_.values();
+    e.frame_.exact = options.exact;
+    const size_t count = e.frame_.values.size();
+    e.over_.assign(count, kNoValue);
+    e.frame_.data.assign(count, nullptr);
+    e.place_barriers();
+    e.share_places();
+    TRY(e.plan_arena(options));
+    e.place_values();
+    e.frame_.counters = std::vector<StepCounter>(e.steps_.size());
+    e.scratch_ = allocate(kScratchBytes * static_cast<uint64_t>(options.threads));
+    if (!e.scratch_) return Error{Code::memory, "cannot get scratch memory for the threads"};
+    for (int t = 0; t < options.threads; ++t) e.frame_.scratch.push_back(e.scratch_.get() + static_cast<size_t>(t) * kScratchBytes);
+    return made;
+}
+
+void Executor::run(ThreadPool& pool, int64_t tokens, int64_t outputs, int64_t position, std::span<const KvSlot> kv) {
+    frame_.tokens = tokens;
+    frame_.outputs = outputs;
+    frame_.position = position;
+    frame_.kv = kv;
+    for (StepCounter& counter : frame_.counters) counter.next.store(0, std::memory_order_relaxed);
+    const int threads = pool.size();
+    pool.run([&](int thread) {
+        for (size_t s = 0; s < steps_.size(); ++s) {
+            const Step& step = steps_[s];
+            if (step.barrier && threads > 1) pool.barrier();
+            step.operation->run({frame_, step.node, frame_.counters[s], thread, threads});
+            if (!observer_) continue;
+            if (threads > 1) pool.barrier();
+            if (thread == 0 && step.node.op != Op::quantize) observer_(step.node, value(step.node.output));
+            if (threads > 1) pool.barrier();
+        }
+    });
+}
+
+Tensor Executor::value(ValueId id) const {
+    const auto i = static_cast<size_t>(id);
+    const Value& v = frame_.values[i];
+    if (v.kind == ValueKind::constant) return v.tensor;
+    Tensor tensor = make_tensor(*v.tensor.format, {v.cols, frame_.row_count(id), 1, 1}, frame_.data[i]);
+    tensor.stride[1] = frame_.stride[i] * static_cast<int64_t>(sizeof(float));
+    return tensor;
+}
+
+size_t Executor::barriers() const {
+    return static_cast<size_t>(std::count_if(steps_.begin(), steps_.end(), [](const Step& step) { return step.barrier; }));
+}
+
+}  // namespace quant

@@ -1,0 +1,252 @@
+// Keys and values into the cache, and attention over it with a softmax that runs on over blocks of keys
+// (online softmax: Milakov & Gimelshein 2018), so that scores of a long context are never held at once.
+// Few tokens: one query row against the stored keys. Many: blocks of queries x blocks of keys as small matrix products.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "tensor/operations.h"
+
+namespace quant {
+namespace {
+
+constexpr int64_t kKeyBlock = 64;     // keys per product of the blocked form
+constexpr int64_t kQueryRows = 64;    // query rows (tokens x heads of a group) per block
+constexpr int64_t kFewKeys = 256;     // keys per step of the form for few tokens
+constexpr int64_t kBlockedFrom = 8;   // tokens from which blocks of queries pay
+
+const Format& kv_format(KvType type) {
+    return format_of(type == KvType::f32 ? FormatSlot::f32 : type == KvType::f16 ? FormatSlot::f16 : FormatSlot::q8_0);
+}
+
+void encode_head(KvType type, const float* from, uint8_t* to, int64_t n) {
+    switch (type) {
+        case KvType::f32: std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float)); break;
+        case KvType::f16: kernels().f32_to_f16(from, reinterpret_cast<uint16_t*>(to), n); break;
+        case KvType::q8_0: kv_format(type).encode(nullptr, from, nullptr, to, n); break;
+    }
+}
+
+void decode_heads(KvType type, const uint8_t* from, float* to, int64_t n) {
+    switch (type) {
+        case KvType::f32: std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float)); break;
+        case KvType::f16: kernels().f16_to_f32(reinterpret_cast<const uint16_t*>(from), to, n); break;
+        case KvType::q8_0: kv_format(type).decode(nullptr, from, to, n); break;
+    }
+}
+
+float dot(KvType type, const uint8_t* a, const float* b, int64_t n) {
+    switch (type) {
+        case KvType::f32: return kernels().dot_f32(reinterpret_cast<const float*>(a), b, n);
+        case KvType::f16: return kernels().dot_f16(reinterpret_cast<const uint16_t*>(a), b, n);
+        case KvType::q8_0: return kernels().dot_q8_0(a, b, n);
+    }
+    return 0;
+}
+
+void axpy(KvType type, float scale, const uint8_t* x, float* y, int64_t n) {
+    switch (type) {
+        case KvType::f32: kernels().axpy_f32(scale, reinterpret_cast<const float*>(x), y, n); break;
+        case KvType::f16: kernels().axpy_f16(scale, reinterpret_cast<const uint16_t*>(x), y, n); break;
+        case KvType::q8_0: kernels().axpy_q8_0(scale, x, y, n); break;
+    }
+}
+
+// The running softmax of one query row: the weighted sum so far is in units of exp(max).
+struct Running {
+    float max = -INFINITY;
+    double sum = 0;
+
+    // Takes in `n` scores, which become weights summing to 1. Returns {factor of what was summed before, factor of the new weights}.
+    std::pair<float, float> take(float* scores, int64_t n) {
+        const float* top = std::max_element(scores, scores + n);
+        const float block_max = *top;
+        const auto at = top - scores;
+        kernels().softmax(scores, n, nullptr);
+        const double block_sum = 1.0 / static_cast<double>(scores[at]);  // exp(0) / its weight
+        const float new_max = std::max(max, block_max);
+        const float before = std::exp(max - new_max);
+        const double share = static_cast<double>(std::exp(block_max - new_max)) * block_sum;
+        sum = sum * static_cast<double>(before) + share;
+        max = new_max;
+        return {before, static_cast<float>(share)};
+    }
+
+    // Factor that turns the sum into the result; a sink is one more score whose value is nothing.
+    float finish(const float* sink) const {
+        if (!sink) return static_cast<float>(1.0 / sum);
+        const float new_max = std::max(max, *sink);
+        const double before = std::exp(static_cast<double>(max - new_max));
+        return static_cast<float>(before / (sum * before + std::exp(static_cast<double>(*sink - new_max))));
+    }
+};
+
+void cap_scores(float* scores, int64_t n, float cap) {
+    if (cap <= 0) return;
+    for (int64_t i = 0; i < n; ++i) scores[i] = cap * std::tanh(scores[i] / cap);
+}
+
+struct Attention {
+    const StepContext& c;
+    const AttentionParams& p;
+    const KvSlot& kv;
+    Rows q, out;
+    const float* sinks;
+
+    const uint8_t* k_at(int64_t head, int64_t position) const {
+        return kv.k + static_cast<uint64_t>(head * kv.capacity + position) * kv.k_bytes;
+    }
+    const uint8_t* v_at(int64_t head, int64_t position) const {
+        return kv.v + static_cast<uint64_t>(head * kv.capacity + position) * kv.v_bytes;
+    }
+    int64_t first_key(int64_t position) const { return p.window > 0 ? std::max<int64_t>(0, position - p.window + 1) : 0; }
+
+    void one_query(int64_t token, int64_t head) const;
+    void query_block(int64_t kv_head, int64_t first_token, int64_t tokens) const;
+};
+
+void Attention::one_query(int64_t token, int64_t head) const {
+    const int64_t position = c.frame.position + token, kv_head = head / (p.heads / p.kv_heads);
+    auto* query = reinterpret_cast<float*>(c.scratch());
+    float* scores = query + p.k_dim;
+    float* result = out.row(token) + head * p.v_dim;
+    std::memcpy(query, q.row(token) + head * p.k_dim, static_cast<size_t>(p.k_dim) * sizeof(float));
+    kernels().scale(p.scale, query, p.k_dim);
+    std::fill_n(result, p.v_dim, 0.0f);
+    Running running;
+    for (int64_t key = first_key(position); key <= position; key += kFewKeys) {
+        const int64_t count = std::min(kFewKeys, position + 1 - key);
+        for (int64_t i = 0; i < count; ++i) scores[i] = dot(kv.k_type, k_at(kv_head, key + i), query, p.k_dim);
+        cap_scores(scores, count, p.cap);
+        const auto [before, share] = running.take(scores, count);
+        if (key != first_key(position)) kernels().scale(before, result, p.v_dim);
+        for (int64_t i = 0; i < count; ++i) axpy(kv.v_type, share * scores[i], v_at(kv_head, key + i), result, p.v_dim);
+    }
+    kernels().scale(running.finish(sinks ? sinks + head : nullptr), result, p.v_dim);
+}
+
+// out[rows, n_out] = x[rows, cols] * w[n_out, cols]^T, all f32.
+void small_product(const StepContext& c, const float* w, int64_t n_out, int64_t cols, const float* x, int64_t rows, float* y,
+                   int64_t y_stride) {
+    MatmulArgs args;
+    args.format = &format_of(FormatSlot::f32);
+    args.w = {reinterpret_cast<const uint8_t*>(w), cols, n_out};
+    args.x = x;
+    args.x_stride = cols;
+    args.n = rows;
+    args.y = y;
+    args.y_stride = y_stride;
+    args.row_end = n_out;
+    args.scratch = c.scratch();
+    choose_matmul(*args.format, rows, c.frame.exact)(args);
+}
+
+// Memory of one block of queries, after the kernels' own scratch.
+struct BlockScratch {
+    float *query, *keys, *values, *transposed, *scores, *part, *sum;
+    BlockScratch(uint8_t* at, int64_t k_dim, int64_t v_dim) {
+        auto* next = reinterpret_cast<float*>(at + kMatmulScratch);
+        auto take = [&next](int64_t n) { return std::exchange(next, next + (n + 15) / 16 * 16); };
+        query = take(kQueryRows * k_dim);
+        keys = take(kKeyBlock * k_dim);
+        values = take(kKeyBlock * v_dim);
+        transposed = take(kKeyBlock * v_dim);
+        scores = take(kQueryRows * kKeyBlock);
+        part = take(kQueryRows * v_dim);
+        sum = take(kQueryRows * v_dim);
+    }
+    static uint64_t bytes(int64_t k_dim, int64_t v_dim) {
+        return static_cast<uint64_t>((kQueryRows + kKeyBlock) * (k_dim + v_dim) + (kQueryRows + kKeyBlock) * v_dim +
+                                     kQueryRows * kKeyBlock + 7 * 16) * sizeof(float);
+    }
+};
+
+// All heads that share one key head, for some tokens: row r is token r / group, head r % group.
+void Attention::query_block(int64_t kv_head, int64_t first_token, int64_t tokens) const {
+    const int64_t group = p.heads / p.kv_heads, rows = tokens * group;
+    const BlockScratch s(c.scratch(), p.k_dim, p.v_dim);
+    for (int64_t r = 0; r < rows; ++r) {
+        const float* from = q.row(first_token + r / group) + (kv_head * group + r % group) * p.k_dim;
+        std::memcpy(s.query + r * p.k_dim, from, static_cast<size_t>(p.k_dim) * sizeof(float));
+    }
+    kernels().scale(p.scale, s.query, rows * p.k_dim);
+    std::fill_n(s.sum, rows * p.v_dim, 0.0f);
+    std::array<Running, kQueryRows> running;
+
+    const int64_t first_position = c.frame.position + first_token, end = first_position + tokens;
+    for (int64_t key = first_key(first_position); key < end; key += kKeyBlock) {
+        const int64_t keys = std::min(kKeyBlock, end - key);
+        decode_heads(kv.k_type, k_at(kv_head, key), s.keys, keys * p.k_dim);
+        decode_heads(kv.v_type, v_at(kv_head, key), s.values, keys * p.v_dim);
+        std::fill_n(s.transposed, kKeyBlock * p.v_dim, 0.0f);
+        for (int64_t i = 0; i < keys; ++i)
+            for (int64_t d = 0; d < p.v_dim; ++d) s.transposed[d * kKeyBlock + i] = s.values[i * p.v_dim + d];
+        small_product(c, s.keys, keys, p.k_dim, s.query, rows, s.scores, kKeyBlock);
+
+        std::array<std::pair<float, float>, kQueryRows> factors;
+        for (int64_t r = 0; r < rows; ++r) {
+            const int64_t position = first_position + r / group;
+            float* score = s.scores + r * kKeyBlock;
+            const int64_t low = std::clamp<int64_t>(first_key(position) - key, 0, keys);
+            const int64_t high = std::clamp<int64_t>(position + 1 - key, 0, keys);
+            std::fill(score, score + std::min(low, high), 0.0f);
+            std::fill(score + high, score + kKeyBlock, 0.0f);
+            factors[static_cast<size_t>(r)] = {1.0f, 0.0f};
+            if (low >= high) {
+                std::fill(score, score + high, 0.0f);
+                continue;
+            }
+            cap_scores(score + low, high - low, p.cap);
+            factors[static_cast<size_t>(r)] = running[static_cast<size_t>(r)].take(score + low, high - low);
+        }
+        small_product(c, s.transposed, p.v_dim, kKeyBlock, s.scores, rows, s.part, p.v_dim);
+        for (int64_t r = 0; r < rows; ++r) {
+            const auto [before, share] = factors[static_cast<size_t>(r)];
+            if (before != 1.0f) kernels().scale(before, s.sum + r * p.v_dim, p.v_dim);
+            if (share != 0.0f) kernels().axpy_f32(share, s.part + r * p.v_dim, s.sum + r * p.v_dim, p.v_dim);
+        }
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+        const int64_t head = kv_head * group + r % group;
+        kernels().scale(running[static_cast<size_t>(r)].finish(sinks ? sinks + head : nullptr), s.sum + r * p.v_dim, p.v_dim);
+        std::memcpy(out.row(first_token + r / group) + head * p.v_dim, s.sum + r * p.v_dim,
+                    static_cast<size_t>(p.v_dim) * sizeof(float));
+    }
+}
+
+}  // namespace
+
+void operations::kv_store(const StepContext& c) {
+    const auto& params = std::get<CacheParams>(c.node.params);
+    const KvSlot& kv = c.frame.kv[static_cast<size_t>(params.slot)];
+    const Rows k = c.in(0), v = c.in(1);
+    const auto [begin, end] = c.share(k.count);
+    for (int64_t token = begin; token < end; ++token) {
+        for (int64_t head = 0; head < params.kv_heads; ++head) {
+            const auto at = static_cast<uint64_t>(head * kv.capacity + c.frame.position + token);
+            encode_head(kv.k_type, k.row(token) + head * kv.k_dim, kv.k + at * kv.k_bytes, kv.k_dim);
+            encode_head(kv.v_type, v.row(token) + head * kv.v_dim, kv.v + at * kv.v_bytes, kv.v_dim);
+        }
+    }
+}
+
+void operations::attention(const StepContext& c) {
+    const auto& params = std::get<AttentionParams>(c.node.params);
+    const Attention work{c, params, c.frame.kv[static_cast<size_t>(params.slot)], c.in(0), c.out(),
+                         c.has(2) ? c.in(2).data : nullptr};
+    const int64_t tokens = work.q.count, group = params.heads / params.kv_heads;
+    const int64_t block = kQueryRows / group;
+    if (tokens < kBlockedFrom || block == 0 || BlockScratch::bytes(params.k_dim, params.v_dim) > kAttentionScratch) {
+        for (int64_t item = c.take(1); item < tokens * params.heads; item = c.take(1))
+            work.one_query(item / params.heads, item % params.heads);
+        return;
+    }
+    // Late blocks see the most keys: they are handed out first, so that the threads end together.
+    const int64_t blocks = (tokens + block - 1) / block;
+    for (int64_t item = c.take(1); item < blocks * params.kv_heads; item = c.take(1)) {
+        const int64_t first = (blocks - 1 - item / params.kv_heads) * block;
+        work.query_block(item % params.kv_heads, first, std::min(block, tokens - first));
+    }
+}
+
+}  // namespace quant

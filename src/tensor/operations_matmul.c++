@@ -1,0 +1,181 @@
+// Products with weights, dense and per expert, and the routing between experts.
+// Weight rows are taken in pieces by whoever is free; each piece's arithmetic is the same whoever takes it.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "tensor/operations.h"
+
+namespace quant {
+
+bool takes_q8(const Format& format) {
+    return format.activation == Activation::q8 && kernels().matmul[static_cast<size_t>(format.slot)].gemv != nullptr;
+}
+
+MatmulFn choose_matmul(const Format& format, int64_t n, bool exact) {
+    const MatmulKernels& fast = kernels().matmul[static_cast<size_t>(format.slot)];
+    if (exact || !fast.gemv) return kernels().matmul_exact;
+    return n >= fast.gemm_min_rows && fast.gemm ? fast.gemm : fast.gemv;
+}
+
+namespace {
+
+// Weight rows per piece: a multiple of 16, so that kernels which take several rows at once never meet a cut.
+int64_t piece_rows(int64_t rows, int threads) {
+    constexpr int64_t kStep = 16, kMost = 256;
+    if (threads == 1) return std::max<int64_t>(rows, 1);
+    const int64_t even = rows / (int64_t{threads} * 4);
+    return std::clamp((even + kStep - 1) / kStep * kStep, kStep, kMost);
+}
+
+void add_bias(const float* bias, const MatmulArgs& args) {
+    if (!bias) return;
+    for (int64_t t = 0; t < args.n; ++t) {
+        float* y = args.y + t * args.y_stride;
+        kernels().add(y + args.row_begin, bias + args.row_begin, y + args.row_begin, args.row_end - args.row_begin);
+    }
+}
+
+}  // namespace
+
+void operations::matmul(const StepContext& c) {
+    const Rows x = c.in(1), y = c.out();
+    if (x.count == 0) return;
+    const Value& w = c.frame.values[static_cast<size_t>(c.node.inputs[0])];
+    MatmulArgs args;
+    args.format = w.tensor.format;
+    args.w = {c.frame.data[static_cast<size_t>(c.node.inputs[0])], w.cols, w.rows};
+    Q8Matrix packed;
+    if (c.has(3)) {
+        packed = c.frame.packed(c.node.inputs[3]);
+        args.xq = &packed;
+    }
+    args.x = x.data;
+    args.x_stride = x.stride;
+    args.n = x.count;
+    args.y = y.data;
+    args.y_stride = y.stride;
+    args.scratch = c.scratch();
+    const float* bias = c.has(2) ? c.in(2).data : nullptr;
+    const MatmulFn product = choose_matmul(*args.format, args.n, c.frame.exact);
+    const int64_t piece = piece_rows(w.rows, c.threads);
+    for (int64_t begin = c.take(piece); begin < w.rows; begin = c.take(piece)) {
+        args.row_begin = begin;
+        args.row_end = std::min(begin + piece, w.rows);
+        product(args);
+        add_bias(bias, args);
+    }
+}
+
+RoutePlan route_plan_at(const Rows& value, const RouteParams& params, int64_t tokens) {
+    int32_t* start = value.i32(0);
+    int32_t* source = start + params.experts + 1;
+    return {start, source, source + params.used * tokens};
+}
+
+// The `used` largest logits, ties to the lower expert, and the softmax over them.
+void operations::route(const StepContext& c) {
+    const auto& params = std::get<RouteParams>(c.node.params);
+    const Rows logits = c.in(0), out = c.out();
+    const auto [begin, end] = c.share(out.count);
+    std::vector<int32_t> order(static_cast<size_t>(params.experts));
+    for (int64_t token = begin; token < end; ++token) {
+        const float* score = logits.row(token);
+        for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
+        std::partial_sort(order.begin(), order.begin() + params.used, order.end(), [score](int32_t a, int32_t b) {
+            return score[a] > score[b] || (!(score[a] < score[b]) && a < b);
+        });
+        int32_t* chosen = out.i32(token);
+        float* weight = out.row(token) + params.used;
+        for (int64_t i = 0; i < params.used; ++i) {
+            chosen[i] = order[static_cast<size_t>(i)];
+            weight[i] = score[chosen[i]];
+        }
+        kernels().softmax(weight, params.used, nullptr);
+    }
+}
+
+// Counting sort of (token, choice) by expert.
+void operations::route_plan(const StepContext& c) {
+    if (c.thread != 0) return;
+    const auto& params = std::get<RouteParams>(c.node.params);
+    const Rows routing = c.in(0);
+    const RoutePlan plan = route_plan_at(c.out(), params, routing.count);
+    std::fill_n(plan.start, params.experts + 1, 0);
+    for (int64_t token = 0; token < routing.count; ++token)
+        for (int64_t i = 0; i < params.used; ++i) ++plan.start[routing.i32(token)[i] + 1];
+    for (int64_t e = 0; e < params.experts; ++e) plan.start[e + 1] += plan.start[e];
+    std::vector<int32_t> next(plan.start, plan.start + params.experts);
+    for (int64_t token = 0; token < routing.count; ++token) {
+        for (int64_t i = 0; i < params.used; ++i) {
+            const int32_t place = next[static_cast<size_t>(routing.i32(token)[i])]++;
+            const auto source = static_cast<int32_t>(token * params.used + i);
+            plan.source[place] = source;
+            plan.place[source] = place;
+        }
+    }
+}
+
+void operations::expert_gather(const StepContext& c) {
+    const auto& params = std::get<RouteParams>(c.node.params);
+    const Rows x = c.in(0), out = c.out();
+    const RoutePlan plan = route_plan_at(c.in(1), params, c.frame.tokens);
+    const auto [begin, end] = c.share(out.count);
+    for (int64_t row = begin; row < end; ++row)
+        std::memcpy(out.row(row), x.row(plan.source[row] / params.used), static_cast<size_t>(x.cols) * sizeof(float));
+}
+
+void operations::expert_matmul(const StepContext& c) {
+    const auto& params = std::get<RouteParams>(c.node.params);
+    const Value& w = c.frame.values[static_cast<size_t>(c.node.inputs[0])];
+    const Rows x = c.in(1), y = c.out();
+    const Rows bias = c.has(2) ? c.in(2) : Rows{};
+    const RoutePlan plan = route_plan_at(c.in(4), params, c.frame.tokens);
+    const Format& format = *w.tensor.format;
+    const int64_t rows = w.rows / params.experts;
+    const int64_t piece = piece_rows(rows, c.threads), pieces = (rows + piece - 1) / piece;
+    Q8Matrix all;
+    if (c.has(3)) all = c.frame.packed(c.node.inputs[3]);
+
+    // Work items are numbered through the experts that have rows; `first` is the number of the current expert's first.
+    int64_t expert = 0, first = 0;
+    for (int64_t item = c.take(1);; item = c.take(1)) {
+        auto count = [&](int64_t e) { return int64_t{plan.start[e + 1]} - plan.start[e]; };
+        while (expert < params.experts && (count(expert) == 0 || item >= first + pieces)) {
+            if (count(expert) != 0) first += pieces;
+            ++expert;
+        }
+        if (expert == params.experts) return;
+        const int64_t begin = plan.start[expert];
+        MatmulArgs args;
+        args.format = &format;
+        args.w = {w.tensor.encoded().data + static_cast<uint64_t>(expert * rows) * format.row_bytes(w.cols), w.cols, rows};
+        args.n = count(expert);
+        Q8Matrix part{all.row_codes(begin), all.row_scales(begin), all.row_sums(begin), all.cols, args.n};
+        if (c.has(3)) args.xq = &part;
+        args.x = x.row(begin);
+        args.x_stride = x.stride;
+        args.y = y.row(begin);
+        args.y_stride = y.stride;
+        args.scratch = c.scratch();
+        args.row_begin = (item - first) * piece;
+        args.row_end = std::min(args.row_begin + piece, rows);
+        choose_matmul(format, args.n, c.frame.exact)(args);
+        add_bias(c.has(2) ? bias.row(expert) : nullptr, args);
+    }
+}
+
+void operations::expert_combine(const StepContext& c) {
+    const auto& params = std::get<RouteParams>(c.node.params);
+    const Rows x = c.in(0), routing = c.in(1), out = c.out();
+    const RoutePlan plan = route_plan_at(c.in(2), params, c.frame.tokens);
+    const auto [begin, end] = c.share(out.count);
+    for (int64_t token = begin; token < end; ++token) {
+        const float* weight = routing.row(token) + params.used;
+        std::fill_n(out.row(token), out.cols, 0.0f);
+        for (int64_t i = 0; i < params.used; ++i)
+            kernels().axpy_f32(weight[i], x.row(plan.place[token * params.used + i]), out.row(token), out.cols);
+    }
+}
+
+}  // namespace quant
