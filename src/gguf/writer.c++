@@ -100,7 +100,8 @@ struct Plan {
             append_description(out, tensor, offset);
             offset = *checked_align(offset + tensor.bytes, alignment);
         }
-        out.resize(*checked_align(out.size(), alignment));
+        // Without tensors there is no data section to align.
+        if (shards[shard].count > 0) out.resize(*checked_align(out.size(), alignment));
         return out;
     }
 };
@@ -164,7 +165,7 @@ Status cut(Plan& plan, const std::string& path, const GgufWriter::Options& optio
         data += *padded;
         shard->bytes = *file_bytes(head_bytes[plan.shards.size() > 1], descriptions, data, plan.alignment);
     }
-    if (plan.tensors.empty()) plan.shards[0].bytes = *file_bytes(head_bytes[0], 0, 0, plan.alignment);
+    if (plan.tensors.empty()) plan.shards[0].bytes = head_bytes[0];
     return {};
 }
 
