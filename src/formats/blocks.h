@@ -15,8 +15,8 @@ namespace quant {
 // An IEEE half inside a block.
 struct StoredHalf {
     uint8_t bytes[2];
-    float value() const { return f16_to_f32(load<uint16_t>(bytes)); }
-    void set_bits(uint16_t bits) { store(bytes, bits); }
+    [[gnu::always_inline]] float value() const { return f16_to_f32(load<uint16_t>(bytes)); }
+    [[gnu::always_inline]] void set_bits(uint16_t bits) { store(bytes, bits); }
 };
 
 // ---- 32 weights, one scale -------------------------------------------------------------------------------------

@@ -13,21 +13,30 @@ DecodeFn decode_f32, decode_f16, decode_bf16, decode_f64, decode_i8, decode_i16,
 EncodeFn encode_f32, encode_f16, encode_bf16;
 // q8.c++
 DecodeFn decode_q8_0, decode_q8_1, decode_q8_k;
+EncodeFn encode_q8_0;
 // q4_q5.c++
 DecodeFn decode_q4_0, decode_q4_1, decode_q5_0, decode_q5_1;
+EncodeFn encode_q4_0, encode_q4_1, encode_q5_0, encode_q5_1;
 // q2k_q3k.c++
 DecodeFn decode_q2_k, decode_q3_k;
+EncodeFn encode_q2_k, encode_q3_k;
 // q4k_q5k.c++
 DecodeFn decode_q4_k, decode_q5_k;
+EncodeFn encode_q4_k, encode_q5_k;
 // q6k.c++
 DecodeFn decode_q6_k;
+EncodeFn encode_q6_k;
 // iq4.c++
 DecodeFn decode_iq4_nl, decode_iq4_xs;
+EncodeFn encode_iq4_nl, encode_iq4_xs;
 // ternary.c++
 DecodeFn decode_tq1_0, decode_tq2_0;
+EncodeFn encode_tq1_0, encode_tq2_0;
 // fp4.c++
 DecodeFn decode_mxfp4, decode_nvfp4;
+EncodeFn encode_mxfp4, encode_nvfp4;
 // q1_q2.c++
 DecodeFn decode_q1_0, decode_q2_0;
+EncodeFn encode_q1_0, encode_q2_0;
 
 }  // namespace quant

@@ -1,8 +1,6 @@
-// The list of formats, look-up in it, and the conversions of 16-bit floats.
+// The list of formats and look-up in it.
 // Knows no file and no tensor name.
 #include "formats/format.h"
-
-#include <bit>
 
 #include "formats/codecs.h"
 
@@ -30,26 +28,26 @@ constexpr Format kFormats[] = {
     {S::i16,    25, "I16",    kInteger, kNone, true, false, false, 1,   2,   -1, "carried through",                               decode_i16,    nullptr},
     {S::i32,    26, "I32",    kInteger, kNone, true, false, false, 1,   4,   -1, "carried through",                               decode_i32,    nullptr},
     {S::i64,    27, "I64",    kInteger, kNone, true, false, false, 1,   8,   -1, "carried through",                               decode_i64,    nullptr},
-    {S::q8_0,   8,  "Q8_0",   kBlock,   kQ8,   true, false, true,  32,  34,  7,  "8 bits: hard to tell from the original",        decode_q8_0,   nullptr},
+    {S::q8_0,   8,  "Q8_0",   kBlock,   kQ8,   true, false, true,  32,  34,  7,  "8 bits: hard to tell from the original",        decode_q8_0,   encode_q8_0},
     {S::q8_1,   9,  "Q8_1",   kBlock,   kNone, true, false, false, 32,  36,  -1, "8 bits with sums: read only",                   decode_q8_1,   nullptr},
     {S::q8_k,   15, "Q8_K",   kBlock,   kNone, true, false, false, 256, 292, -1, "8 bits with sums: read only",                   decode_q8_k,   nullptr},
-    {S::q4_0,   2,  "Q4_0",   kBlock,   kQ8,   true, false, true,  32,  18,  2,  "4 bits, fast and simple",                       decode_q4_0,   nullptr},
-    {S::q4_1,   3,  "Q4_1",   kBlock,   kQ8,   true, false, true,  32,  20,  3,  "4 bits with a minimum",                         decode_q4_1,   nullptr},
-    {S::q5_0,   6,  "Q5_0",   kBlock,   kQ8,   true, false, true,  32,  22,  8,  "5 bits",                                        decode_q5_0,   nullptr},
-    {S::q5_1,   7,  "Q5_1",   kBlock,   kQ8,   true, false, true,  32,  24,  9,  "5 bits with a minimum",                         decode_q5_1,   nullptr},
-    {S::q2_k,   10, "Q2_K",   kBlock,   kQ8,   true, false, true,  256, 84,  10, "2 bits with scales and minima per 16",          decode_q2_k,   nullptr},
-    {S::q3_k,   11, "Q3_K",   kBlock,   kQ8,   true, false, true,  256, 110, 12, "3 bits with scales per 16",                     decode_q3_k,   nullptr},
-    {S::q4_k,   12, "Q4_K",   kBlock,   kQ8,   true, false, true,  256, 144, 15, "4 bits with scales and minima per 32",          decode_q4_k,   nullptr},
-    {S::q5_k,   13, "Q5_K",   kBlock,   kQ8,   true, false, true,  256, 176, 17, "5 bits with scales and minima per 32",          decode_q5_k,   nullptr},
-    {S::q6_k,   14, "Q6_K",   kBlock,   kQ8,   true, false, true,  256, 210, 18, "6 bits with scales per 16: very close",         decode_q6_k,   nullptr},
-    {S::iq4_nl, 20, "IQ4_NL", kBlock,   kQ8,   true, false, true,  32,  18,  25, "4 bits, levels denser near zero",               decode_iq4_nl, nullptr},
-    {S::iq4_xs, 23, "IQ4_XS", kBlock,   kQ8,   true, false, true,  256, 136, 30, "IQ4_NL with smaller scales",                    decode_iq4_xs, nullptr},
-    {S::tq1_0,  34, "TQ1_0",  kBlock,   kQ8,   true, false, true,  256, 54,  36, "ternary models, 1.7 bits",                      decode_tq1_0,  nullptr},
-    {S::tq2_0,  35, "TQ2_0",  kBlock,   kQ8,   true, false, true,  256, 66,  37, "ternary models, 2.1 bits and faster",           decode_tq2_0,  nullptr},
-    {S::mxfp4,  39, "MXFP4",  kBlock,   kQ8,   true, false, true,  32,  17,  38, "4-bit floats under a power of two (gpt-oss)",   decode_mxfp4,  nullptr},
-    {S::nvfp4,  40, "NVFP4",  kBlock,   kQ8,   true, false, true,  64,  36,  39, "4-bit floats under an 8-bit float per 16",      decode_nvfp4,  nullptr},
-    {S::q1_0,   41, "Q1_0",   kBlock,   kQ8,   true, false, true,  128, 18,  40, "binary models",                                 decode_q1_0,   nullptr},
-    {S::q2_0,   42, "Q2_0",   kBlock,   kQ8,   true, false, true,  64,  18,  41, "2 bits, one scale per 64",                      decode_q2_0,   nullptr},
+    {S::q4_0,   2,  "Q4_0",   kBlock,   kQ8,   true, false, true,  32,  18,  2,  "4 bits, fast and simple",                       decode_q4_0,   encode_q4_0},
+    {S::q4_1,   3,  "Q4_1",   kBlock,   kQ8,   true, false, true,  32,  20,  3,  "4 bits with a minimum",                         decode_q4_1,   encode_q4_1},
+    {S::q5_0,   6,  "Q5_0",   kBlock,   kQ8,   true, false, true,  32,  22,  8,  "5 bits",                                        decode_q5_0,   encode_q5_0},
+    {S::q5_1,   7,  "Q5_1",   kBlock,   kQ8,   true, false, true,  32,  24,  9,  "5 bits with a minimum",                         decode_q5_1,   encode_q5_1},
+    {S::q2_k,   10, "Q2_K",   kBlock,   kQ8,   true, false, true,  256, 84,  10, "2 bits with scales and minima per 16",          decode_q2_k,   encode_q2_k},
+    {S::q3_k,   11, "Q3_K",   kBlock,   kQ8,   true, false, true,  256, 110, 12, "3 bits with scales per 16",                     decode_q3_k,   encode_q3_k},
+    {S::q4_k,   12, "Q4_K",   kBlock,   kQ8,   true, false, true,  256, 144, 15, "4 bits with scales and minima per 32",          decode_q4_k,   encode_q4_k},
+    {S::q5_k,   13, "Q5_K",   kBlock,   kQ8,   true, false, true,  256, 176, 17, "5 bits with scales and minima per 32",          decode_q5_k,   encode_q5_k},
+    {S::q6_k,   14, "Q6_K",   kBlock,   kQ8,   true, false, true,  256, 210, 18, "6 bits with scales per 16: very close",         decode_q6_k,   encode_q6_k},
+    {S::iq4_nl, 20, "IQ4_NL", kBlock,   kQ8,   true, false, true,  32,  18,  25, "4 bits, levels denser near zero",               decode_iq4_nl, encode_iq4_nl},
+    {S::iq4_xs, 23, "IQ4_XS", kBlock,   kQ8,   true, false, true,  256, 136, 30, "IQ4_NL with smaller scales",                    decode_iq4_xs, encode_iq4_xs},
+    {S::tq1_0,  34, "TQ1_0",  kBlock,   kQ8,   true, false, true,  256, 54,  36, "ternary models, 1.7 bits",                      decode_tq1_0,  encode_tq1_0},
+    {S::tq2_0,  35, "TQ2_0",  kBlock,   kQ8,   true, false, true,  256, 66,  37, "ternary models, 2.1 bits and faster",           decode_tq2_0,  encode_tq2_0},
+    {S::mxfp4,  39, "MXFP4",  kBlock,   kQ8,   true, false, true,  32,  17,  38, "4-bit floats under a power of two (gpt-oss)",   decode_mxfp4,  encode_mxfp4},
+    {S::nvfp4,  40, "NVFP4",  kBlock,   kQ8,   true, false, true,  64,  36,  39, "4-bit floats under an 8-bit float per 16",      decode_nvfp4,  encode_nvfp4},
+    {S::q1_0,   41, "Q1_0",   kBlock,   kQ8,   true, false, true,  128, 18,  40, "binary models",                                 decode_q1_0,   encode_q1_0},
+    {S::q2_0,   42, "Q2_0",   kBlock,   kQ8,   true, false, true,  64,  18,  41, "2 bits, one scale per 64",                      decode_q2_0,   encode_q2_0},
 };
 // clang-format on
 
@@ -100,44 +98,6 @@ void decode_rows(const Format& format, const EncodedView& tensor, int64_t row, i
         blocks += stride;
         out += tensor.cols;
     }
-}
-
-float f16_to_f32(uint16_t half) {
-    const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
-    const uint32_t exponent = half >> 10 & 31, mantissa = half & 0x3ff;
-    if (exponent == 0) {  // subnormals are multiples of 2^-24
-        const uint32_t magnitude = std::bit_cast<uint32_t>(static_cast<float>(mantissa) * 0x1p-24f);
-        return std::bit_cast<float>(sign | magnitude);
-    }
-    if (exponent == 31) {  // conversion quiets a signalling NaN, as processors do
-        const uint32_t quiet = mantissa ? 0x00400000u : 0;
-        return std::bit_cast<float>(sign | 0x7f800000u | quiet | mantissa << 13);
-    }
-    return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
-}
-
-uint16_t f32_to_f16(float value) {
-    const uint32_t bits = std::bit_cast<uint32_t>(value);
-    const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
-    uint32_t half;
-    if (magnitude > 0x7f800000) {
-        half = 0x7e00 | (magnitude >> 13 & 0x3ff);
-    } else if (magnitude >= 0x47800000) {  // 65536 and above
-        half = 0x7c00;
-    } else if (magnitude >= 0x38800000) {  // 2^-14, the smallest normal half; the carry of rounding may reach infinity
-        half = (magnitude + 0xfff + (magnitude >> 13 & 1) - (112u << 23)) >> 13;
-    } else {  // one unit in the last place of 0.5 is 2^-24, so that the addition rounds to a multiple of it
-        half = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000;
-    }
-    return static_cast<uint16_t>(sign | half);
-}
-
-float bf16_to_f32(uint16_t value) { return std::bit_cast<float>(static_cast<uint32_t>(value) << 16); }
-
-uint16_t f32_to_bf16(float value) {
-    const uint32_t bits = std::bit_cast<uint32_t>(value);
-    if ((bits & 0x7fffffff) > 0x7f800000) return static_cast<uint16_t>(bits >> 16 | 0x40);
-    return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 }  // namespace quant

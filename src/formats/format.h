@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "formats/half.h"
 
 namespace quant {
 
@@ -80,11 +81,5 @@ const Format* find_format(std::string_view name);  // any case; null: no such na
 
 // Decodes rows [row, row + count) into out[count * cols].
 void decode_rows(const Format& format, const EncodedView& tensor, int64_t row, int64_t count, float* out);
-
-// IEEE half and bfloat16; to-conversions round to nearest even and keep NaN, bit-exact with hardware.
-float f16_to_f32(uint16_t half);
-uint16_t f32_to_f16(float value);
-float bf16_to_f32(uint16_t value);
-uint16_t f32_to_bf16(float value);
 
 }  // namespace quant

@@ -1,8 +1,23 @@
 // IQ4_NL and IQ4_XS: four bits into 16 uneven levels.
 #include "formats/blocks.h"
 #include "formats/codecs.h"
+#include "formats/superblock.h"
 
 namespace quant {
+
+namespace {
+
+constexpr int code_of(int level) {
+    int code = 0;
+    while (kIq4Levels[code] != level) ++code;
+    return code;
+}
+
+void store_levels(const int* level, uint8_t* qs) {
+    for (int j = 0; j < 16; ++j) qs[j] = static_cast<uint8_t>(code_of(level[j]) | code_of(level[j + 16]) << 4);
+}
+
+}  // namespace
 
 void decode_iq4_nl(const void*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockIQ4_NL*>(blocks);
@@ -29,6 +44,39 @@ void decode_iq4_xs(const void*, const uint8_t* blocks, float* out, int64_t n) {
                 out[i + 32 * b + j + 16] = scale * static_cast<float>(kIq4Levels[byte >> 4]);
             }
         }
+    }
+}
+
+void encode_iq4_nl(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+    auto* block = reinterpret_cast<BlockIQ4_NL*>(blocks);
+    search::Block<32> in;
+    for (int64_t i = 0; i < n; i += 32, ++block) {
+        search::load_block(in, x + i, importance ? importance + i : nullptr);
+        const search::HalfScale d = search::best_scale<search::Iq4, 32>(in.x, in.w, in.up, in.down, {95, 1.025f, 20});
+        int level[32];
+        search::choose_levels<search::Iq4, 32>(in.x, d.value, level);
+        block->d.set_bits(d.bits);
+        store_levels(level, block->qs);
+    }
+}
+
+void encode_iq4_xs(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+    auto* block = reinterpret_cast<BlockIQ4_XS*>(blocks);
+    search::Block<256> in;
+    search::ScaledBlock<8> best;
+    for (int64_t i = 0; i < n; i += 256, ++block) {
+        search::load_block(in, x + i, importance ? importance + i : nullptr);
+        search::best_scaled_block<search::Iq4, 8, -32, 31>(in, {95, 1.025f, 20}, best);
+        block->d.set_bits(best.d.bits);
+        uint32_t low = 0, high = 0;
+        for (int b = 0; b < 8; ++b) {
+            const uint32_t s = static_cast<uint32_t>(best.scale[b] + 32);
+            low |= (s & 15) << (4 * b);
+            high |= s >> 4 << (2 * b);
+            store_levels(best.level + 32 * b, block->qs + 16 * b);
+        }
+        store(block->scales_l, low);
+        store(block->scales_h, static_cast<uint16_t>(high));
     }
 }
 

@@ -1,6 +1,10 @@
 // Q1_0 (two levels) and Q2_0 (four, of which stock encoders use three): one scale, no zero point.
+#include <cmath>
+#include <cstring>
+
 #include "formats/blocks.h"
 #include "formats/codecs.h"
+#include "formats/search.h"
 
 namespace quant {
 
@@ -17,6 +21,38 @@ void decode_q2_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
     for (int64_t i = 0; i < n; i += 64, ++block) {
         const float d = block->d.value();
         for (int e = 0; e < 64; ++e) out[i + e] = d * static_cast<float>((block->qs[e / 4] >> (2 * (e % 4)) & 3) - 1);
+    }
+}
+
+void encode_q1_0(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+    auto* block = reinterpret_cast<BlockQ1_0*>(blocks);
+    search::Block<128> in;
+    for (int64_t i = 0; i < n; i += 128, ++block) {
+        search::load_block(in, x + i, importance ? importance + i : nullptr);
+        search::Lanes weight, sum;
+        for (int e = 0; e < 128; ++e) {
+            weight.at[e % 16] += in.w[e];
+            sum.at[e % 16] += in.w[e] * std::fabs(in.x[e]);
+        }
+        block->d.set_bits(search::half_scale(sum.sum() / weight.sum(), in.up, in.down).bits);
+        std::memset(block->qs, 0, sizeof block->qs);
+        for (int e = 0; e < 128; ++e) {
+            if (in.x[e] >= 0) block->qs[e / 8] = static_cast<uint8_t>(block->qs[e / 8] | 1 << (e % 8));
+        }
+    }
+}
+
+void encode_q2_0(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+    auto* block = reinterpret_cast<BlockQ2_0*>(blocks);
+    search::Block<64> in;
+    for (int64_t i = 0; i < n; i += 64, ++block) {
+        search::load_block(in, x + i, importance ? importance + i : nullptr);
+        const search::HalfScale d = search::best_scale<search::Uniform<-1, 2>, 64>(in.x, in.w, in.up, in.down, {0.6f, 1.1f, 30});
+        int q[64];
+        search::choose_levels<search::Uniform<-1, 2>, 64>(in.x, d.value, q);
+        block->d.set_bits(d.bits);
+        std::memset(block->qs, 0, sizeof block->qs);
+        for (int e = 0; e < 64; ++e) block->qs[e / 4] = static_cast<uint8_t>(block->qs[e / 4] | (q[e] + 1) << (2 * (e % 4)));
     }
 }
 

@@ -1,8 +1,23 @@
 // Q2_K and Q3_K: super-blocks of 256 in 16 sub-blocks of 16.
+#include <cstring>
+
 #include "formats/blocks.h"
 #include "formats/codecs.h"
+#include "formats/superblock.h"
 
 namespace quant {
+
+namespace {
+
+// Bits 0-1 of 256 codes as 2-bit planes.
+void store_planes(const int* code, uint8_t* qs) {
+    for (int b = 0; b < 64; ++b) {
+        const int* at = code + 128 * (b / 32) + b % 32;
+        qs[b] = static_cast<uint8_t>((at[0] & 3) | (at[32] & 3) << 2 | (at[64] & 3) << 4 | (at[96] & 3) << 6);
+    }
+}
+
+}  // namespace
 
 void decode_q2_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ2_K*>(blocks);
@@ -28,6 +43,44 @@ void decode_q3_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
             const int q = (low | (block->hmask[e % 32] >> (e / 32) & 1) << 2) - 4;
             out[i + e] = d * static_cast<float>(scale) * static_cast<float>(q);
         }
+    }
+}
+
+void encode_q2_k(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+    auto* block = reinterpret_cast<BlockQ2_K*>(blocks);
+    search::Block<256> in;
+    search::AffineBlock<16> best;
+    for (int64_t i = 0; i < n; i += 256, ++block) {
+        search::load_block(in, x + i, importance ? importance + i : nullptr);
+        search::best_affine_block<16, 3, 15>(in, best);
+        block->d.set_bits(best.d.bits);
+        block->dmin.set_bits(best.dmin.bits);
+        for (int j = 0; j < 16; ++j) block->scales[j] = static_cast<uint8_t>(best.scale[j] | best.min[j] << 4);
+        store_planes(best.code, block->qs);
+    }
+}
+
+void encode_q3_k(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+    auto* block = reinterpret_cast<BlockQ3_K*>(blocks);
+    search::Block<256> in;
+    search::ScaledBlock<16> best;
+    for (int64_t i = 0; i < n; i += 256, ++block) {
+        search::load_block(in, x + i, importance ? importance + i : nullptr);
+        search::best_scaled_block<search::Uniform<-4, 3>, 16, -32, 31>(in, {2.7f, 1.06f, 14}, best);
+        std::memset(block, 0, sizeof *block);
+        block->d.set_bits(best.d.bits);
+        for (int j = 0; j < 16; ++j) {
+            const int s = best.scale[j] + 32;
+            uint8_t& low = block->scales[j % 8];
+            uint8_t& high = block->scales[8 + j % 4];
+            low = static_cast<uint8_t>(low | (s & 15) << (j < 8 ? 0 : 4));
+            high = static_cast<uint8_t>(high | s >> 4 << (2 * (j / 4)));
+        }
+        for (int e = 0; e < 256; ++e) {
+            best.level[e] += 4;
+            block->hmask[e % 32] = static_cast<uint8_t>(block->hmask[e % 32] | best.level[e] >> 2 << (e / 32));
+        }
+        store_planes(best.level, block->qs);
     }
 }
 

@@ -1,6 +1,7 @@
 // Q4_K and Q5_K: super-blocks of 256 in 8 sub-blocks of 32 with 6-bit scales and minima.
 #include "formats/blocks.h"
 #include "formats/codecs.h"
+#include "formats/superblock.h"
 
 namespace quant {
 
@@ -14,6 +15,22 @@ ScaleMin scale_min(const uint8_t* s, int j) {
     if (j < 4) return {static_cast<float>(s[j] & 63), static_cast<float>(s[j + 4] & 63)};
     return {static_cast<float>((s[j + 4] & 15) | (s[j - 4] >> 6) << 4),
             static_cast<float>((s[j + 4] >> 4) | (s[j] >> 6) << 4)};
+}
+
+void store_scales(const int* scale, const int* min, uint8_t* s) {
+    for (int j = 0; j < 4; ++j) {
+        s[j] = static_cast<uint8_t>(scale[j] | scale[j + 4] >> 4 << 6);
+        s[j + 4] = static_cast<uint8_t>(min[j] | min[j + 4] >> 4 << 6);
+        s[j + 8] = static_cast<uint8_t>((scale[j + 4] & 15) | (min[j + 4] & 15) << 4);
+    }
+}
+
+// Bits 0-3 of 256 codes as nibble planes.
+void store_nibbles(const int* code, uint8_t* qs) {
+    for (int b = 0; b < 128; ++b) {
+        const int* at = code + 64 * (b / 32) + b % 32;
+        qs[b] = static_cast<uint8_t>((at[0] & 15) | (at[32] & 15) << 4);
+    }
 }
 
 }  // namespace
@@ -45,6 +62,39 @@ void decode_q5_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
                 const int q = (qs[l] >> (4 * (j % 2)) & 15) | (block->qh[l] >> j & 1) << 4;
                 out[i + 32 * j + l] = scale * static_cast<float>(q) - min;
             }
+        }
+    }
+}
+
+void encode_q4_k(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+    auto* block = reinterpret_cast<BlockQ4_K*>(blocks);
+    search::Block<256> in;
+    search::AffineBlock<8> best;
+    for (int64_t i = 0; i < n; i += 256, ++block) {
+        search::load_block(in, x + i, importance ? importance + i : nullptr);
+        search::best_affine_block<8, 15, 63>(in, best);
+        block->d.set_bits(best.d.bits);
+        block->dmin.set_bits(best.dmin.bits);
+        store_scales(best.scale, best.min, block->scales);
+        store_nibbles(best.code, block->qs);
+    }
+}
+
+void encode_q5_k(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+    auto* block = reinterpret_cast<BlockQ5_K*>(blocks);
+    search::Block<256> in;
+    search::AffineBlock<8> best;
+    for (int64_t i = 0; i < n; i += 256, ++block) {
+        search::load_block(in, x + i, importance ? importance + i : nullptr);
+        search::best_affine_block<8, 31, 63>(in, best);
+        block->d.set_bits(best.d.bits);
+        block->dmin.set_bits(best.dmin.bits);
+        store_scales(best.scale, best.min, block->scales);
+        store_nibbles(best.code, block->qs);
+        for (int l = 0; l < 32; ++l) {
+            int high = 0;
+            for (int j = 0; j < 8; ++j) high |= best.code[32 * j + l] >> 4 << j;
+            block->qh[l] = static_cast<uint8_t>(high);
         }
     }
 }

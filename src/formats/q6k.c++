@@ -1,6 +1,9 @@
 // Q6_K: super-blocks of 256 in 16 sub-blocks of 16 with 8-bit scales.
+#include <cstring>
+
 #include "formats/blocks.h"
 #include "formats/codecs.h"
+#include "formats/superblock.h"
 
 namespace quant {
 
@@ -13,6 +16,26 @@ void decode_q6_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
             const int low = block->ql[64 * h + 32 * (g % 2) + l] >> (g < 2 ? 0 : 4) & 15;
             const int q = (low | (block->qh[32 * h + l] >> (2 * g) & 3) << 4) - 32;
             out[i + e] = d * static_cast<float>(block->scales[e / 16]) * static_cast<float>(q);
+        }
+    }
+}
+
+void encode_q6_k(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+    auto* block = reinterpret_cast<BlockQ6_K*>(blocks);
+    search::Block<256> in;
+    search::ScaledBlock<16> best;
+    for (int64_t i = 0; i < n; i += 256, ++block) {
+        search::load_block(in, x + i, importance ? importance + i : nullptr);
+        search::best_scaled_block<search::Uniform<-32, 31>, 16, -128, 127>(in, {30, 1.01f, 10}, best);
+        std::memset(block, 0, sizeof *block);
+        block->d.set_bits(best.d.bits);
+        for (int j = 0; j < 16; ++j) block->scales[j] = static_cast<int8_t>(best.scale[j]);
+        for (int e = 0; e < 256; ++e) {
+            const int h = e / 128, g = e / 32 % 4, l = e % 32, q = best.level[e] + 32;
+            uint8_t& low = block->ql[64 * h + 32 * (g % 2) + l];
+            uint8_t& high = block->qh[32 * h + l];
+            low = static_cast<uint8_t>(low | (q & 15) << (g < 2 ? 0 : 4));
+            high = static_cast<uint8_t>(high | q >> 4 << (2 * g));
         }
     }
 }

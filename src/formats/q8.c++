@@ -1,6 +1,7 @@
 // Eight-bit blocks: Q8_0 for weights; Q8_1 and Q8_K, which files hardly hold but readers know.
 #include "formats/blocks.h"
 #include "formats/codecs.h"
+#include "formats/search.h"
 
 namespace quant {
 
@@ -25,6 +26,19 @@ void decode_q8_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
     for (int64_t i = 0; i < n; i += 256, ++block) {
         const float d = load<float>(block->d);
         for (int e = 0; e < 256; ++e) out[i + e] = d * static_cast<float>(block->qs[e]);
+    }
+}
+
+void encode_q8_0(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+    auto* block = reinterpret_cast<BlockQ8_0*>(blocks);
+    search::Block<32> in;
+    for (int64_t i = 0; i < n; i += 32, ++block) {
+        search::load_block(in, x + i, importance ? importance + i : nullptr);
+        const search::HalfScale d = search::best_scale<search::Uniform<-128, 127>, 32>(in.x, in.w, in.up, in.down, {126, 1.002f, 9});
+        int q[32];
+        search::choose_levels<search::Uniform<-128, 127>, 32>(in.x, d.value, q);
+        block->d.set_bits(d.bits);
+        for (int e = 0; e < 32; ++e) block->qs[e] = static_cast<int8_t>(q[e]);
     }
 }
 

@@ -1,6 +1,9 @@
 // TQ1_0 and TQ2_0: 256 weights of {-d, 0, d}.
+#include <cstring>
+
 #include "formats/blocks.h"
 #include "formats/codecs.h"
+#include "formats/search.h"
 
 namespace quant {
 
@@ -9,6 +12,13 @@ namespace {
 constexpr int kPower3[5] = {1, 3, 9, 27, 81};
 
 int trit_of(int byte, int n) { return ((byte * kPower3[n] & 255) * 3) >> 8; }
+
+// `count` codes from -1 to 1, `stride` apart, as one byte; four codes leave the last trit 0.
+uint8_t pack_trits(const int* q, int stride, int count) {
+    int value = 0;
+    for (int t = 0; t < 5; ++t) value = 3 * value + (t < count ? q[t * stride] + 1 : 0);
+    return static_cast<uint8_t>((value * 256 + 242) / 243);
+}
 
 }  // namespace
 
@@ -36,6 +46,38 @@ void decode_tq2_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
         for (int e = 0; e < 256; ++e) {
             const int q = block->qs[32 * (e / 128) + e % 32] >> (2 * (e / 32 % 4)) & 3;
             out[i + e] = d * static_cast<float>(q - 1);
+        }
+    }
+}
+
+void encode_tq1_0(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+    auto* block = reinterpret_cast<BlockTQ1_0*>(blocks);
+    search::Block<256> in;
+    for (int64_t i = 0; i < n; i += 256, ++block) {
+        search::load_block(in, x + i, importance ? importance + i : nullptr);
+        const search::HalfScale d = search::best_scale<search::Uniform<-1, 1>, 256>(in.x, in.w, in.up, in.down, {0.51f, 1.1f, 32});
+        int q[256];
+        search::choose_levels<search::Uniform<-1, 1>, 256>(in.x, d.value, q);
+        block->d.set_bits(d.bits);
+        for (int b = 0; b < 32; ++b) block->qs[b] = pack_trits(q + b, 32, 5);
+        for (int b = 0; b < 16; ++b) block->qs[32 + b] = pack_trits(q + 160 + b, 16, 5);
+        for (int b = 0; b < 4; ++b) block->qh[b] = pack_trits(q + 240 + b, 4, 4);
+    }
+}
+
+void encode_tq2_0(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+    auto* block = reinterpret_cast<BlockTQ2_0*>(blocks);
+    search::Block<256> in;
+    for (int64_t i = 0; i < n; i += 256, ++block) {
+        search::load_block(in, x + i, importance ? importance + i : nullptr);
+        const search::HalfScale d = search::best_scale<search::Uniform<-1, 2>, 256>(in.x, in.w, in.up, in.down, {0.6f, 1.1f, 30});
+        int q[256];
+        search::choose_levels<search::Uniform<-1, 2>, 256>(in.x, d.value, q);
+        block->d.set_bits(d.bits);
+        std::memset(block->qs, 0, sizeof block->qs);
+        for (int e = 0; e < 256; ++e) {
+            uint8_t& byte = block->qs[32 * (e / 128) + e % 32];
+            byte = static_cast<uint8_t>(byte | (q[e] + 1) << (2 * (e / 32 % 4)));
         }
     }
 }
