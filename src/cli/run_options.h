@@ -1,0 +1,40 @@
+// The options of `run`: names, short forms and defaults as in the ecosystem's runner.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/options.h"
+#include "kernels/kernels.h"
+#include "model/sampler.h"
+
+namespace quant {
+
+struct RunOptions {
+    std::string model;
+    std::string prompt, prompt_file;
+    bool prompt_given = false;
+    bool escapes = true;            // \n and the like in -p and -r
+    int64_t context = -1;           // -1: not given, 0: the model's
+    int64_t predict = -1;           // -1: until the end
+    int64_t batch = 512;
+    int64_t threads = 0;            // 0: default_threads()
+    int64_t seed = -1;              // -1: from the clock
+    bool ignore_eos = false, no_mmap = false, exact = false, special = false;
+    bool display_prompt = true, verbose_prompt = false, json = false, stats = false;
+    std::vector<std::string> stops;
+    KvType k_type = KvType::f16, v_type = KvType::f16;
+    SamplerOptions sampler;         // seed not yet set
+};
+
+// false: --help was printed. Sets the log level; warns about options that have no effect here.
+Result<bool> parse_run_options(Arguments arguments, RunOptions* out);
+
+// "\n" and the like, \xHH included, as the bytes they stand for; an unknown escape stays as it is.
+std::string unescape(std::string_view text);
+Result<KvType> parse_kv_type(std::string_view name);
+const char* kv_type_name(KvType type);
+
+}  // namespace quant
