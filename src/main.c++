@@ -1,4 +1,7 @@
 // The multi-call binary: `quant COMMAND ...`, or called as `quantize` or `run` through a link.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +15,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "kernels/kernels.h"
 #include "version.h"
 
@@ -47,15 +51,25 @@ void print_usage(std::FILE* out) {
 int finish(const Status& status) {
     if (const int signal = pending_signal(); signal != 0 && (!status.ok() && status.error().code == Code::interrupted))
         return 128 + signal;
+    // A reader that has seen enough (`| head`) is no error.
+    if (std::ferror(stdout) && standard_output_closed()) return 0;
     if (!status.ok()) {
         log_error(status.error().text);
         return static_cast<int>(status.error().code);
     }
     if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
+        if (standard_output_closed()) return 0;
         log_error(std::string("standard output: ") + std::strerror(errno));
         return static_cast<int>(Code::io);
     }
     return 0;
+}
+
+// Started with standard input, output or error closed, a file we open would take that number and get our text.
+void occupy_standard_descriptors() {
+    for (const int fd : {0, 1, 2})
+        if (::fcntl(fd, F_GETFD) < 0)
+            static_cast<void>(::open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY));  // writing to a closed output still fails
 }
 
 int dispatch(int argc, char** argv) {
@@ -91,6 +105,7 @@ int dispatch(int argc, char** argv) {
 }  // namespace quant
 
 int main(int argc, char** argv) {
+    quant::occupy_standard_descriptors();
     quant::install_signal_handlers();
     try {
         return quant::dispatch(argc, argv);
