@@ -23,7 +23,7 @@ Table format_table() {
     for (const Format& format : formats()) {
         const MatmulKernels& kernel = kernels().matmul[static_cast<size_t>(format.slot)];
         table.row({format.name, std::to_string(format.id), format.stock ? "stock" : "own",
-                   format_text("%.4g", format.bits_per_weight()), std::to_string(format.block), std::to_string(format.bytes),
+                   format_text("%.6g", format.bits_per_weight()), std::to_string(format.block), std::to_string(format.bytes),
                    use_of(format), or_dash(kernel.gemv_name), or_dash(kernel.gemm_name), format.purpose});
     }
     return table;
@@ -34,7 +34,7 @@ Table readme_table() {
     Table table({{"format"}, {"bits/weight", true}, {"block", true}, {"origin"}, {"purpose"}});
     for (const Format& format : formats())
         if (format.activation != Activation::none)
-            table.row({format.name, format_text("%.4g", format.bits_per_weight()), std::to_string(format.block),
+            table.row({format.name, format_text("%.6g", format.bits_per_weight()), std::to_string(format.block),
                        format.stock ? "stock" : "own", format.purpose});
     return table;
 }

@@ -169,7 +169,7 @@ std::string inspect_text(const Gguf& file, const InspectOptions& options) {
     for (const TensorInfo& tensor : file.tensors())
         if (matches(options.tensors, tensor.name))
             table.row({escaped(tensor.name), tensor.format->name, shape_text(tensor),
-                       format_text("%.4g", tensor.format->bits_per_weight()), std::to_string(tensor.bytes)});
+                       format_text("%.6g", tensor.format->bits_per_weight()), std::to_string(tensor.bytes)});
     out += "\n" + table.plain();
     out += "\n" + totals_text("role", totals.by_role, totals.all.bytes);
     out += "\n" + totals_text("type", totals.by_type, totals.all.bytes);
