@@ -140,7 +140,9 @@ Status check_output(const std::string& path, const std::string& target, bool for
 Syscalls& syscalls() {
     static Syscalls table = {
         [](const char* path, int flags, unsigned mode) { return ::open(path, flags, static_cast<mode_t>(mode)); },
-        ::read, ::write, ::fsync, ::close, ::rename, ::unlink,
+        ::read, ::write, ::fsync,
+        [](int fd, unsigned mode) { return ::fchmod(fd, static_cast<mode_t>(mode)); },
+        ::close, ::rename, ::unlink,
         [](int fd, struct stat* out) { return ::fstat(fd, out); },
         ::mmap, ::munmap,
     };
@@ -267,7 +269,7 @@ Status AtomicFile::seal(uint64_t expected_bytes) {
                                                      static_cast<unsigned long long>(written_),
                                                      static_cast<unsigned long long>(found)));
     // Readable for others only now; where permissions cannot be set (FAT), there is nothing to set.
-    if (::fchmod(fd_, default_mode()) != 0 && errno != EPERM && errno != ENOTSUP) return system_error(path_, "set the mode");
+    if (syscalls().fchmod(fd_, default_mode()) != 0 && errno != EPERM && errno != ENOTSUP) return system_error(path_, "set the mode");
     // Never repeated after a failure: the state of the pages is unknown then.
     if (syscalls().fsync(fd_) != 0) return system_error(path_, "sync");
     // The descriptor is gone whatever close says; after the sync an interruption has lost nothing.

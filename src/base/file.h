@@ -25,6 +25,7 @@ struct Syscalls {
     ssize_t (*read)(int fd, void* data, size_t bytes);
     ssize_t (*write)(int fd, const void* data, size_t bytes);
     int (*fsync)(int fd);
+    int (*fchmod)(int fd, unsigned mode);
     int (*close)(int fd);
     int (*rename)(const char* from, const char* to);
     int (*unlink)(const char* path);
