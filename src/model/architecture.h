@@ -6,7 +6,7 @@
 #include <span>
 #include <string_view>
 
-#include "kernels/kernels.h"
+#include "tensor/graph.h"
 
 namespace quant {
 
@@ -17,14 +17,6 @@ enum class NormKind : uint8_t { rms, layer };
 enum class RopeKind : uint8_t { none, normal, neox };  // pairs (i, i + 1) or (i, i + dims / 2)
 enum class HeadNorm : uint8_t { none, per_head, full_width };  // RMS norm of q and k before rope
 enum class FeedForward : uint8_t { gated, gated_fused, plain };  // fused: rows of ffn_up are gate, then up
-enum class Gating : uint8_t {
-    standard,  // activation(gate) * up
-    clamped,   // gate <= 7, |up| <= 7: gate * sigmoid(1.702 gate) * (up + 1)
-};
-enum class Routing : uint8_t {
-    softmax_then_top,  // softmax over all experts, the best k renormalised
-    top_then_softmax,  // the best k logits, softmax over those
-};
 enum class WindowPattern : uint8_t { none, even_layers, five_of_six };
 
 struct Architecture {
@@ -52,8 +44,7 @@ struct Architecture {
     bool yarn_floor = true;         // the ramp's ends are rounded outwards to whole dimensions
     FeedForward feed_forward = FeedForward::gated;
     Gate activation = Gate::silu;
-    Gating gating = Gating::standard;
-    Routing routing = Routing::softmax_then_top;
+    GateForm gate_form = GateForm::standard;
     WindowPattern windows = WindowPattern::none;
     bool windowed_layers_unscaled = false;  // rope scaling is for layers without a window only
     bool scalars = false;           // embedding_scale, residual_scale, logit_scale, attention.scale are keys

@@ -15,7 +15,7 @@ namespace quant {
 
 class ThreadPool;
 struct Node;    // tensor/graph.h
-struct Tensor;
+struct Tensor;  // tensor/tensor.h
 
 struct SessionOptions {
     int64_t context = 4096;      // positions the KV cache holds
@@ -46,6 +46,8 @@ public:
     uint64_t kv_bytes() const;
     // Called after every node of the graph with its result, on one thread (calibration, layer checks); null: none.
     void observe(std::function<void(const Node& node, const Tensor& result)> observer);
+    // Only inside an observer: an operand of the node, for example the f32 activations that a product reads (inputs[1]).
+    Tensor operand(const Node& node, int index) const;
     std::string kernel_summary() const;     // one line per weight format: kernels in use, for --verbose
 
 private:

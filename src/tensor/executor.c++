@@ -23,13 +23,13 @@ std::unique_ptr<uint8_t, void (*)(uint8_t*)> allocate(uint64_t bytes) {
 }
 
 // Where a value's data is decided: views and stored results point at another value.
-ValueId place_of(const std::vector<Value>& values, ValueId id) {
+ValueId place_of(const std::vector<GraphValue>& values, ValueId id) {
     const ValueId base = values[static_cast<size_t>(id)].base;
     return base == kNoValue ? id : base;
 }
 
 // Two row-wise steps give the same rows to the same thread exactly when they have the same units.
-bool same_units(const Value& a, const Value& b) {
+bool same_units(const GraphValue& a, const GraphValue& b) {
     return a.extent == b.extent && (a.extent != Extent::fixed || a.rows == b.rows);
 }
 
@@ -62,7 +62,7 @@ void Executor::lower(const ExecutorOptions& options) {
 }
 
 void Executor::place_barriers() {
-    const std::vector<Value>& values = frame_.values;
+    const std::vector<GraphValue>& values = frame_.values;
     std::vector<int> producer(values.size(), -1);  // by place: the step that wrote it last
     int phase = 0;
     for (size_t s = 0; s < steps_.size(); ++s) {
@@ -85,7 +85,7 @@ void Executor::place_barriers() {
 
 // An operation may write over its first input when nobody needs it afterwards, in another thread either.
 void Executor::share_places() {
-    const std::vector<Value>& values = frame_.values;
+    const std::vector<GraphValue>& values = frame_.values;
     std::vector<std::vector<size_t>> readers(values.size());  // by place
     for (size_t s = 0; s < steps_.size(); ++s)
         for (const ValueId input : steps_[s].node.inputs)
@@ -94,7 +94,7 @@ void Executor::share_places() {
         const Step& step = steps_[s];
         if (!step.operation->in_place) continue;
         const ValueId input = step.node.inputs[0];
-        const Value &from = values[static_cast<size_t>(input)], &to = values[static_cast<size_t>(step.node.output)];
+        const GraphValue &from = values[static_cast<size_t>(input)], &to = values[static_cast<size_t>(step.node.output)];
         if (from.kind != ValueKind::computed || from.base != kNoValue || to.base != kNoValue || from.keep || from.cols != to.cols ||
             from.rows != to.rows || from.extent != to.extent)
             continue;
@@ -120,7 +120,7 @@ struct Executor::Lives {
 
 namespace {
 
-uint64_t capacity_bytes(const Value& v, const ExecutorOptions& options) {
+uint64_t capacity_bytes(const GraphValue& v, const ExecutorOptions& options) {
     const int64_t units = v.extent == Extent::tokens ? options.tokens : v.extent == Extent::outputs ? options.outputs : 1;
     if (v.packed_q8) return q8_matrix_bytes(v.cols, v.rows * units);
     const auto elements = checked_mul(static_cast<uint64_t>(v.cols), static_cast<uint64_t>(v.rows) * static_cast<uint64_t>(units));
@@ -131,7 +131,7 @@ uint64_t capacity_bytes(const Value& v, const ExecutorOptions& options) {
 }  // namespace
 
 Status Executor::plan_arena(const ExecutorOptions& options) {
-    const std::vector<Value>& values = frame_.values;
+    const std::vector<GraphValue>& values = frame_.values;
     std::vector<Lives> lives(values.size());
     std::vector<ValueId> order;  // roots by first phase
     const int end = steps_.empty() ? 0 : steps_.back().phase;
@@ -179,10 +179,10 @@ Status Executor::plan_arena(const ExecutorOptions& options) {
 
 // From places of roots to the place and stride of every value.
 void Executor::place_values() {
-    const std::vector<Value>& values = frame_.values;
+    const std::vector<GraphValue>& values = frame_.values;
     bound_.resize(values.size());
     for (size_t i = 0; i < values.size(); ++i) {
-        const Value& v = values[i];
+        const GraphValue& v = values[i];
         const auto id = static_cast<ValueId>(i);
         const auto root = static_cast<size_t>(root_of(id));
         frame_.stride.push_back(values[static_cast<size_t>(place_of(values, id))].cols);
@@ -244,7 +244,7 @@ void Executor::run(ThreadPool& pool, int64_t tokens, int64_t outputs, int64_t po
 
 Tensor Executor::value(ValueId id) const {
     const auto i = static_cast<size_t>(id);
-    const Value& v = frame_.values[i];
+    const GraphValue& v = frame_.values[i];
     if (v.kind == ValueKind::constant) return v.tensor;
     Tensor tensor = make_tensor(*v.tensor.format, {v.cols, frame_.row_count(id), 1, 1}, frame_.data[i]);
     tensor.stride[1] = frame_.stride[i] * static_cast<int64_t>(sizeof(float));

@@ -16,7 +16,7 @@ const char* op_name(Op op) {
 }
 
 std::string Graph::shape(ValueId id) const {
-    const Value& v = value(id);
+    const GraphValue& v = value(id);
     return format_text("'%s' [%lld, %lld%s]", v.name.c_str(), static_cast<long long>(v.cols), static_cast<long long>(v.rows),
                        v.extent == Extent::fixed ? "" : " x n");
 }
@@ -39,14 +39,14 @@ bool Graph::usable(const std::string& name, std::initializer_list<ValueId> ids) 
 bool Graph::row_vector(const std::string& name, ValueId id, int64_t cols) {
     if (id == kNoValue) return true;
     if (!usable(name, {id})) return false;
-    const Value& v = value(id);
+    const GraphValue& v = value(id);
     if (v.cols == cols && v.rows == 1 && v.extent == Extent::fixed && v.tensor.format->slot == FormatSlot::f32) return true;
     fail(name, format_text("expected one f32 row of %lld, found ", static_cast<long long>(cols)) + shape(id));
     return false;
 }
 
 ValueId Graph::constant(std::string name, const Tensor& tensor) {
-    Value v;
+    GraphValue v;
     v.name = std::move(name);
     v.kind = ValueKind::constant;
     v.cols = tensor.cols();
@@ -59,7 +59,7 @@ ValueId Graph::constant(std::string name, const Tensor& tensor) {
 ValueId Graph::external(std::string name, FormatSlot format, int64_t cols, int64_t rows, Extent extent) {
     if (cols < 1 || rows < 1) return fail(name, "an external value needs at least one row and column");
     if (format != FormatSlot::f32 && format != FormatSlot::i32) return fail(name, "external values are F32 or I32");
-    Value v;
+    GraphValue v;
     v.name = std::move(name);
     v.kind = ValueKind::external;
     v.extent = extent;
@@ -71,7 +71,7 @@ ValueId Graph::external(std::string name, FormatSlot format, int64_t cols, int64
 }
 
 ValueId Graph::computed(std::string name, int64_t cols, int64_t rows, Extent extent) {
-    Value v;
+    GraphValue v;
     v.name = std::move(name);
     v.extent = extent;
     v.cols = cols;
@@ -96,7 +96,7 @@ ValueId Graph::embed(std::string name, ValueId table, ValueId ids) {
 
 ValueId Graph::matmul(std::string name, ValueId weight, ValueId x, ValueId bias) {
     if (!usable(name, {weight, x})) return kNoValue;
-    const Value& w = value(weight);
+    const GraphValue& w = value(weight);
     if (w.extent != Extent::fixed) return fail(name, "the weight's rows must be fixed");
     if (w.base != kNoValue && value(w.base).cols != w.cols) return fail(name, "the weight's rows must be contiguous");
     if (w.cols != value(x).cols) return fail(name, "weight " + shape(weight) + " does not fit x " + shape(x));
@@ -122,7 +122,7 @@ ValueId Graph::layer_norm(std::string name, ValueId x, ValueId weight, ValueId b
 
 ValueId Graph::binary(Op op, std::string name, ValueId a, ValueId b) {
     if (!usable(name, {a, b})) return kNoValue;
-    const Value &left = value(a), &right = value(b);
+    const GraphValue &left = value(a), &right = value(b);
     const bool same = left.rows == right.rows && left.extent == right.extent;
     const bool broadcast = right.rows == 1 && right.extent == Extent::fixed;
     if (left.cols != right.cols || !(same || broadcast)) return fail(name, shape(a) + " does not fit " + shape(b));
@@ -226,7 +226,7 @@ ValueId Graph::expert_gather(std::string name, ValueId x, ValueId plan, RoutePar
 
 ValueId Graph::expert_matmul(std::string name, ValueId weight, ValueId x, ValueId bias, ValueId plan, RouteParams params) {
     if (!usable(name, {weight, x, plan})) return kNoValue;
-    const Value& w = value(weight);
+    const GraphValue& w = value(weight);
     if (w.kind != ValueKind::constant || w.cols != value(x).cols || w.rows % params.experts != 0)
         return fail(name, "weight " + shape(weight) + " does not fit x " + shape(x));
     const int64_t out_cols = w.rows / params.experts;
@@ -252,10 +252,10 @@ ValueId Graph::quantize(std::string name, ValueId x) {
 
 ValueId Graph::columns(ValueId x, int64_t first, int64_t count) {
     if (!usable("columns", {x})) return kNoValue;
-    const Value source = value(x);
+    const GraphValue source = value(x);
     if (source.kind == ValueKind::constant) return fail(source.name, "views of constants are not supported");
     if (first < 0 || count < 1 || first > source.cols - count) return fail(source.name, "the view leaves " + shape(x));
-    Value v = source;
+    GraphValue v = source;
     v.cols = count;
     v.base = source.base == kNoValue ? x : source.base;
     v.column = source.column + first;
@@ -266,8 +266,8 @@ ValueId Graph::columns(ValueId x, int64_t first, int64_t count) {
 
 void Graph::store_in(ValueId id, ValueId target) {
     if (!usable("store_in", {id, target})) return;
-    Value& v = values_[static_cast<size_t>(id)];
-    const Value& to = value(target);
+    GraphValue& v = values_[static_cast<size_t>(id)];
+    const GraphValue& to = value(target);
     if (to.kind != ValueKind::external || v.kind != ValueKind::computed || to.cols != v.cols || to.rows != v.rows || to.extent != v.extent) {
         fail(v.name, "cannot be stored in " + shape(target));
         return;

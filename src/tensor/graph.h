@@ -34,7 +34,7 @@ enum class ValueKind : uint8_t {
     effect,    // no data: orders a write to a cache before its readers
 };
 
-struct Value {
+struct GraphValue {
     std::string name;
     ValueKind kind = ValueKind::computed;
     Extent extent = Extent::fixed;
@@ -160,9 +160,9 @@ public:
     void keep(ValueId value);
 
     const Status& status() const { return status_; }
-    const std::vector<Value>& values() const { return values_; }
+    const std::vector<GraphValue>& values() const { return values_; }
     const std::vector<Node>& nodes() const { return nodes_; }
-    const Value& value(ValueId id) const { return values_[static_cast<size_t>(id)]; }
+    const GraphValue& value(ValueId id) const { return values_[static_cast<size_t>(id)]; }
     Node& node(size_t index) { return nodes_[index]; }
 
 private:
@@ -175,7 +175,7 @@ private:
     ValueId unary(Op op, std::string name, ValueId x, Params params);
     std::string shape(ValueId id) const;
 
-    std::vector<Value> values_;
+    std::vector<GraphValue> values_;
     std::vector<Node> nodes_;
     Status status_;
 };

@@ -8,7 +8,7 @@
 namespace quant {
 
 int64_t Frame::row_count(ValueId id) const {
-    const Value& v = values[static_cast<size_t>(id)];
+    const GraphValue& v = values[static_cast<size_t>(id)];
     return v.rows * (v.extent == Extent::tokens ? tokens : v.extent == Extent::outputs ? outputs : 1);
 }
 
@@ -28,7 +28,7 @@ namespace {
 // per token are split at the same tokens.
 template <class Each>
 void for_own_rows(const StepContext& c, ValueId id, Each each) {
-    const Value& v = c.frame.values[static_cast<size_t>(id)];
+    const GraphValue& v = c.frame.values[static_cast<size_t>(id)];
     const int64_t rows = c.frame.row_count(id);
     const int64_t per_unit = v.extent == Extent::fixed ? 1 : v.rows;
     const auto [begin, end] = c.share(rows / per_unit);
@@ -36,7 +36,7 @@ void for_own_rows(const StepContext& c, ValueId id, Each each) {
 }
 
 void embed(const StepContext& c) {
-    const Value& table = c.frame.values[static_cast<size_t>(c.node.inputs[0])];
+    const GraphValue& table = c.frame.values[static_cast<size_t>(c.node.inputs[0])];
     const Rows ids = c.in(1), out = c.out();
     for_own_rows(c, c.node.output, [&](int64_t row) {
         decode_rows(*table.tensor.format, table.tensor.encoded(), *ids.i32(row), 1, out.row(row));
@@ -181,7 +181,7 @@ void pick_rows(const StepContext& c) {
 
 void quantize(const StepContext& c) {
     const Rows x = c.in(0);
-    const Value& v = c.frame.values[static_cast<size_t>(c.node.output)];
+    const GraphValue& v = c.frame.values[static_cast<size_t>(c.node.output)];
     const int64_t per_unit = v.extent == Extent::fixed ? 1 : v.rows;
     const auto [begin, end] = c.share(x.count / per_unit);
     if (begin < end) kernels().quantize_q8(x.data, x.stride, c.frame.packed(c.node.output), begin * per_unit, end * per_unit);

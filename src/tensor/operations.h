@@ -37,7 +37,7 @@ struct alignas(64) StepCounter {
 
 // Everything a run reads: where values lie, how many tokens there are.
 struct Frame {
-    std::vector<Value> values;
+    std::vector<GraphValue> values;
     std::vector<uint8_t*> data;    // by value; constants, bound externals, places in the arena
     std::vector<int64_t> stride;   // by value, in values
     std::vector<StepCounter> counters;  // one per step, 0 when the run starts

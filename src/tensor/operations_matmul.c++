@@ -41,7 +41,7 @@ void add_bias(const float* bias, const MatmulArgs& args) {
 void operations::matmul(const StepContext& c) {
     const Rows x = c.in(1), y = c.out();
     if (x.count == 0) return;
-    const Value& w = c.frame.values[static_cast<size_t>(c.node.inputs[0])];
+    const GraphValue& w = c.frame.values[static_cast<size_t>(c.node.inputs[0])];
     MatmulArgs args;
     args.format = w.tensor.format;
     args.w = {c.frame.data[static_cast<size_t>(c.node.inputs[0])], w.cols, w.rows};
@@ -127,7 +127,7 @@ void operations::expert_gather(const StepContext& c) {
 
 void operations::expert_matmul(const StepContext& c) {
     const auto& params = std::get<RouteParams>(c.node.params);
-    const Value& w = c.frame.values[static_cast<size_t>(c.node.inputs[0])];
+    const GraphValue& w = c.frame.values[static_cast<size_t>(c.node.inputs[0])];
     const Rows x = c.in(1), y = c.out();
     const Rows bias = c.has(2) ? c.in(2) : Rows{};
     const RoutePlan plan = route_plan_at(c.in(4), params, c.frame.tokens);
@@ -151,7 +151,7 @@ void operations::expert_matmul(const StepContext& c) {
         args.format = &format;
         args.w = {w.tensor.encoded().data + static_cast<uint64_t>(expert * rows) * format.row_bytes(w.cols), w.cols, rows};
         args.n = count(expert);
-        Q8Matrix part{all.row_codes(begin), all.row_scales(begin), all.row_sums(begin), all.cols, args.n};
+        const Q8Matrix part = c.has(3) ? all.slice(begin, args.n) : all;
         if (c.has(3)) args.xq = &part;
         args.x = x.row(begin);
         args.x_stride = x.stride;

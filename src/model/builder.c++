@@ -1,0 +1,165 @@
+// The wiring of a transformer, one function per block; an architecture's switches are asked where its families part.
+#include "model/builder.h"
+
+namespace quant {
+namespace {
+
+class Builder {
+public:
+    Builder(const Architecture& a, const Config& c, const Weights& w, const BuildOptions& options)
+        : a_(a), c_(c), w_(w), options_(options) {}
+
+    ModelGraph build() {
+        made_.tokens = g_.external("tokens", FormatSlot::i32, 1, 1, Extent::tokens);
+        made_.picked = g_.external("picked", FormatSlot::i32, 1, 1, Extent::outputs);
+        ValueId x = embed();
+        for (size_t i = 0; i < w_.layers.size(); ++i) x = layer(x, static_cast<int32_t>(i));
+        logits(g_.pick_rows("picked_rows", x, made_.picked));
+        made_.graph = std::move(g_);
+        return std::move(made_);
+    }
+
+private:
+    ValueId weight(const TensorInfo* tensor) {
+        if (!tensor) return kNoValue;
+        return g_.constant(tensor->name, make_tensor(*tensor->format, tensor->ne, const_cast<uint8_t*>(tensor->data)));
+    }
+
+    ValueId norm(const std::string& name, ValueId x, const TensorInfo* gain, const TensorInfo* bias) {
+        if (a_.norm == NormKind::layer) return g_.layer_norm(name, x, weight(gain), weight(bias), c_.norm_eps);
+        return g_.rms_norm(name, x, weight(gain), c_.norm_eps);
+    }
+
+    ValueId scaled(const std::string& name, ValueId x, float factor) { return factor == 1.0f ? x : g_.scale(name, x, factor); }
+
+    ValueId embed() {
+        ValueId x = g_.embed("token_embd", weight(w_.embedding), made_.tokens);
+        x = scaled("embedding_scale", x, c_.embedding_scale);
+        if (!w_.position_embedding) return x;
+        made_.positions = g_.external("positions", FormatSlot::i32, 1, 1, Extent::tokens);
+        return g_.add("position_added", x, g_.embed("position_embd", weight(w_.position_embedding), made_.positions));
+    }
+
+    // Every step from the product on writes where the caller wants the result.
+    void logits(ValueId x) {
+        made_.logits = g_.external("logits", FormatSlot::f32, c_.vocab, 1, Extent::outputs);
+        x = norm("output_norm", x, w_.output_norm, w_.output_norm_bias);
+        x = g_.matmul("output", weight(w_.output), x);
+        g_.store_in(x, made_.logits);
+        if (c_.logit_scale != 1.0f) g_.store_in(x = g_.scale("logit_scale", x, c_.logit_scale), made_.logits);
+        if (c_.logit_cap > 0) g_.store_in(g_.soft_cap("logit_cap", x, c_.logit_cap), made_.logits);
+    }
+
+    // x + residual_scale * post_norm(block(pre_norm(x))), twice.
+    ValueId layer(ValueId x, int32_t index) {
+        const Layer& l = w_.layers[static_cast<size_t>(index)];
+        const std::string at = "blk." + std::to_string(index) + ".";
+        ValueId y = x;
+        if (a_.attention_norm) y = norm(at + "attn_norm", x, l[Role::attention_norm], l[Role::attention_norm_bias]);
+        y = attention(y, l, index, at);
+        if (a_.attention_post_norm) y = norm(at + "post_attention_norm", y, l[Role::attention_post_norm], nullptr);
+        x = g_.add(at + "attn_added", scaled(at + "attn_scaled", y, c_.residual_scale), x);
+        y = x;
+        if (a_.feed_forward_norm) y = norm(at + "ffn_norm", x, l[Role::feed_forward_norm], l[Role::feed_forward_norm_bias]);
+        y = c_.experts > 0 ? experts(y, l, at) : feed_forward(y, l, at);
+        if (a_.feed_forward_post_norm) y = norm(at + "post_ffw_norm", y, l[Role::feed_forward_post_norm], nullptr);
+        return g_.add(at + "ffn_added", scaled(at + "ffn_scaled", y, c_.residual_scale), x);
+    }
+
+    // RMS norm of q or k, per head or over the whole row.
+    ValueId head_norm(const std::string& name, ValueId x, const TensorInfo* gain) {
+        if (!gain) return x;
+        return g_.rms_norm(name, x, weight(gain), c_.norm_eps, gain->ne[0]);
+    }
+
+    ValueId rotated(const std::string& name, ValueId x, int64_t heads, const LayerConfig& layer) {
+        if (a_.rope == RopeKind::none || !layer.rope) return x;
+        ValueId& table = layer.windowed ? windowed_table_ : table_;
+        if (table == kNoValue)
+            table = g_.rope_table(layer.windowed ? "rope_table_windowed" : "rope_table",
+                                  rope_frequencies(a_, c_, w_, options_.context, layer.windowed));
+        return g_.rope(name, x, table, {heads, c_.k_head_dim, c_.rope.dims, a_.rope == RopeKind::neox});
+    }
+
+    ValueId attention(ValueId x, const Layer& l, int32_t index, const std::string& at) {
+        const LayerConfig& layer = c_.layers[static_cast<size_t>(index)];
+        ValueId q, k, v;
+        if (a_.fused_qkv) {
+            const ValueId qkv = g_.matmul(at + "attn_qkv", weight(l[Role::qkv]), x, weight(l[Role::qkv_bias]));
+            q = g_.columns(qkv, 0, c_.q_width());
+            k = g_.columns(qkv, c_.q_width(), c_.k_width());
+            v = g_.columns(qkv, c_.q_width() + c_.k_width(), c_.v_width());
+        } else {
+            q = g_.matmul(at + "attn_q", weight(l[Role::q]), x, weight(l[Role::q_bias]));
+            k = g_.matmul(at + "attn_k", weight(l[Role::k]), x, weight(l[Role::k_bias]));
+            v = g_.matmul(at + "attn_v", weight(l[Role::v]), x, weight(l[Role::v_bias]));
+        }
+        q = rotated(at + "q_rope", head_norm(at + "attn_q_norm", q, l[Role::q_norm]), c_.heads, layer);
+        k = rotated(at + "k_rope", head_norm(at + "attn_k_norm", k, l[Role::k_norm]), c_.kv_heads, layer);
+        const ValueId stored = g_.kv_store(at + "kv_store", k, v, {index, c_.kv_heads});
+        AttentionParams params;
+        params.slot = index;
+        params.heads = c_.heads;
+        params.kv_heads = c_.kv_heads;
+        params.k_dim = c_.k_head_dim;
+        params.v_dim = c_.v_head_dim;
+        params.scale = c_.attention_scale;
+        params.cap = c_.attention_cap;
+        params.window = layer.windowed ? c_.window : 0;
+        ValueId y = g_.attention(at + "attention", q, stored, weight(l[Role::sinks]), params);
+        if (a_.sub_norms) y = g_.rms_norm(at + "attn_sub_norm", y, weight(l[Role::attention_sub_norm]), c_.norm_eps);
+        return g_.matmul(at + "attn_output", weight(l[Role::attention_output]), y, weight(l[Role::attention_output_bias]));
+    }
+
+    ValueId feed_forward(ValueId x, const Layer& l, const std::string& at) {
+        ValueId up = g_.matmul(at + "ffn_up", weight(l[Role::up]), x, weight(l[Role::up_bias]));
+        ValueId y = kNoValue;
+        if (a_.feed_forward == FeedForward::plain) {
+            y = g_.activate(at + "ffn_act", up, a_.activation);
+        } else {
+            ValueId gate = kNoValue;
+            if (a_.feed_forward == FeedForward::gated_fused) {
+                gate = g_.columns(up, 0, c_.feed_forward);
+                up = g_.columns(up, c_.feed_forward, c_.feed_forward);
+            } else {
+                gate = g_.matmul(at + "ffn_gate", weight(l[Role::gate]), x, weight(l[Role::gate_bias]));
+            }
+            y = g_.gated(at + "ffn_act", gate, up, {a_.activation, a_.gate_form});
+        }
+        if (a_.sub_norms) y = g_.rms_norm(at + "ffn_sub_norm", y, weight(l[Role::feed_forward_sub_norm]), c_.norm_eps);
+        return g_.matmul(at + "ffn_down", weight(l[Role::down]), y, weight(l[Role::down_bias]));
+    }
+
+    // Tokens are sorted by expert, so that each expert's weights are read once for all its tokens.
+    ValueId experts(ValueId x, const Layer& l, const std::string& at) {
+        const RouteParams params{c_.experts, c_.experts_used};
+        const ValueId router = g_.matmul(at + "ffn_gate_inp", weight(l[Role::router]), x, weight(l[Role::router_bias]));
+        const ValueId routing = g_.route(at + "ffn_route", router, params);
+        const ValueId plan = g_.route_plan(at + "ffn_plan", routing, params, options_.batch);
+        const ValueId rows = g_.expert_gather(at + "ffn_gather", x, plan, params);
+        const ValueId gate = g_.expert_matmul(at + "ffn_gate_exps", weight(l[Role::expert_gate]), rows,
+                                              weight(l[Role::expert_gate_bias]), plan, params);
+        const ValueId up = g_.expert_matmul(at + "ffn_up_exps", weight(l[Role::expert_up]), rows,
+                                            weight(l[Role::expert_up_bias]), plan, params);
+        const ValueId y = g_.gated(at + "ffn_act", gate, up, {a_.activation, a_.gate_form});
+        const ValueId down = g_.expert_matmul(at + "ffn_down_exps", weight(l[Role::expert_down]), y,
+                                              weight(l[Role::expert_down_bias]), plan, params);
+        return g_.expert_combine(at + "ffn_combine", down, routing, plan, params);
+    }
+
+    const Architecture& a_;
+    const Config& c_;
+    const Weights& w_;
+    const BuildOptions& options_;
+    Graph g_;
+    ModelGraph made_;
+    ValueId table_ = kNoValue, windowed_table_ = kNoValue;
+};
+
+}  // namespace
+
+ModelGraph build_graph(const Architecture& a, const Config& c, const Weights& w, const BuildOptions& options) {
+    return Builder(a, c, w, options).build();
+}
+
+}  // namespace quant

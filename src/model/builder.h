@@ -1,0 +1,31 @@
+// Makes the graph of a forward pass from an architecture's data. The only place that knows how a transformer is wired.
+#pragma once
+
+#include "model/architecture.h"
+#include "model/config.h"
+#include "model/weights.h"
+#include "tensor/graph.h"
+
+namespace quant {
+
+struct BuildOptions {
+    int64_t context = 0;  // positions of the session: decides between longrope's two sets of factors
+    int64_t batch = 1;    // the most tokens of one run
+};
+
+struct ModelGraph {
+    Graph graph;
+    ValueId tokens = kNoValue;     // external i32 [tokens]
+    ValueId positions = kNoValue;  // external i32 [tokens]; kNoValue where no table of positions is used
+    ValueId picked = kNoValue;     // external i32 [outputs]: which tokens' logits are wanted
+    ValueId logits = kNoValue;     // external f32 [vocab] x outputs
+};
+
+ModelGraph build_graph(const Architecture& architecture, const Config& config, const Weights& weights, const BuildOptions& options);
+
+// Radians per position of each pair of rotated dimensions, and the factor of cos and sin. `windowed`: for layers with a
+// sliding window. Peng et al. 2023 (YaRN), Ding et al. 2024 (LongRoPE); linear scaling divides the position.
+RopeTableParams rope_frequencies(const Architecture& architecture, const Config& config, const Weights& weights, int64_t context,
+                                 bool windowed);
+
+}  // namespace quant

@@ -1,0 +1,27 @@
+// Keys and values of all layers of one session, in memory that is touched only as positions are filled.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "model/config.h"
+#include "tensor/operations.h"
+
+namespace quant {
+
+class KvCache {
+public:
+    // Error "usage" when a head is not a whole number of the type's blocks, "memory" with the size when it cannot be had.
+    static Result<KvCache> create(const Config& config, int64_t context, KvType k_type, KvType v_type);
+    std::span<const KvSlot> slots() const { return slots_; }
+    uint64_t bytes() const { return bytes_; }
+
+private:
+    std::vector<KvSlot> slots_;  // one per layer
+    std::unique_ptr<uint8_t, void (*)(uint8_t*)> memory_{nullptr, nullptr};
+    uint64_t bytes_ = 0;
+};
+
+}  // namespace quant

@@ -1,0 +1,63 @@
+// Loading: metadata to Config, tensor names to roles, vocabulary to tokenizer; each step checks what it reads.
+#include "model/model.h"
+
+#include <map>
+
+#include "base/log.h"
+#include "model/architecture.h"
+#include "model/weights.h"
+
+namespace quant {
+
+Model::Model() = default;
+Model::~Model() = default;
+
+Result<std::shared_ptr<const Model>> Model::load(const std::string& path, MappedFile::Mode mode) {
+    LET(gguf, Gguf::open(path, mode));
+    return from_gguf(std::move(gguf));
+}
+
+Result<std::shared_ptr<const Model>> Model::from_gguf(Gguf gguf) {
+    std::shared_ptr<Model> model(new Model);
+    model->gguf_ = std::move(gguf);
+    const Metadata& metadata = model->gguf_.metadata();
+    LET(name, metadata.get_string("general.architecture"));
+    if (!name) return input_error(escaped(metadata.origin) + ": general.architecture: expected the name of one, found no such key");
+    model->architecture_ = find_architecture(*name);
+    if (!model->architecture_) {
+        std::string known;
+        for (const Architecture* each : architectures()) known += std::string(known.empty() ? "" : ", ") + each->name;
+        return input_error(escaped(metadata.origin) + ": general.architecture: expected one of " + known + ", found '" + escaped(*name) + "'");
+    }
+    LET(config, read_config(metadata, *model->architecture_));
+    LET(weights, find_weights(model->gguf_, *model->architecture_, config));
+    LET(vocabulary, read_vocabulary(metadata));
+    LET(tokenizer, Tokenizer::create(std::move(vocabulary)));
+    if (tokenizer.size() > config.vocab)
+        return input_error(escaped(metadata.origin) + ": tokenizer.ggml.tokens: expected at most " + std::to_string(config.vocab) +
+                           " (rows of token_embd.weight), found " + std::to_string(tokenizer.size()));
+    model->config_ = std::move(config);
+    model->weights_ = std::make_unique<Weights>(std::move(weights));
+    model->tokenizer_ = std::move(tokenizer);
+    return std::shared_ptr<const Model>(std::move(model));
+}
+
+std::string Model::description() const {
+    std::map<std::string_view, uint64_t> bytes;
+    int64_t parameters = 0;
+    for (const TensorInfo& tensor : gguf_.tensors()) {
+        bytes[tensor.format->name] += tensor.bytes;
+        parameters += tensor.elements();
+    }
+    std::string_view main_format = "empty";
+    uint64_t most = 0;
+    for (const auto& [name, size] : bytes)
+        if (size > most) main_format = name, most = size;
+    const auto count = static_cast<double>(parameters);
+    const std::string size = count >= 1e9   ? format_text("%.1fB", count / 1e9)
+                             : count >= 1e6 ? format_text("%.1fM", count / 1e6)
+                                            : format_text("%.0fK", count / 1e3);
+    return config_.architecture + " " + size + " " + std::string(main_format);
+}
+
+}  // namespace quant
