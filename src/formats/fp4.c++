@@ -57,41 +57,45 @@ void decode_nvfp4(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void encode_mxfp4(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+namespace {
+
+template <int W>
+QUANT_INLINE void mxfp4_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockMXFP4*>(blocks);
     search::Block<32> in;
     for (int64_t i = 0; i < n; i += 32, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
         // The exponent of the largest magnitude maps to 4, the exponent of E2M1's largest value.
         const int center = static_cast<int>(std::bit_cast<uint32_t>(in.most) >> 23) - 2;
         int chosen = 0;
         float least = -1;
         for (int e = center - 2; e <= center + 1; ++e) {
             if (e < 0 || e > 254) continue;
-            const float error = search::scale_error<search::E2m1, 32>(in.x, in.w, half_power(e) * in.down);
+            const float error = search::scale_error<W, search::E2m1, 32>(in.x, in.w, half_power(e) * in.down);
             if (least < 0 || error < least) least = error, chosen = e;
         }
         int level[32];
-        search::choose_levels<search::E2m1, 32>(in.x, half_power(chosen) * in.down, level);
+        search::choose_levels<W, search::E2m1, 32>(in.x, half_power(chosen) * in.down, level);
         block->e = static_cast<uint8_t>(chosen);
         for (int j = 0; j < 16; ++j) block->qs[j] = static_cast<uint8_t>(code_of(level[j]) | code_of(level[j + 16]) << 4);
     }
 }
 
-void encode_nvfp4(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+template <int W>
+QUANT_INLINE void nvfp4_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockNVFP4*>(blocks);
     search::Block<16> in;
     for (int64_t i = 0; i < n; i += 64, ++block) {
         for (int g = 0; g < 4; ++g) {
-            search::load_block(in, x + i + 16 * g, importance ? importance + i + 16 * g : nullptr);
+            search::load_block<W>(in, x + i + 16 * g, importance ? importance + i + 16 * g : nullptr);
             int chosen = 0;
             float least = -1;
             for (int code = 0; code < 127; ++code) {
-                const float error = search::scale_error<search::E2m1, 16>(in.x, in.w, half_e4m3(code) * in.down);
+                const float error = search::scale_error<W, search::E2m1, 16>(in.x, in.w, half_e4m3(code) * in.down);
                 if (least < 0 || error < least) least = error, chosen = code;
             }
             int level[16];
-            search::choose_levels<search::E2m1, 16>(in.x, half_e4m3(chosen) * in.down, level);
+            search::choose_levels<W, search::E2m1, 16>(in.x, half_e4m3(chosen) * in.down, level);
             block->scales[g] = static_cast<uint8_t>(chosen);
             for (int j = 0; j < 8; ++j) {
                 block->qs[8 * g + j] = static_cast<uint8_t>(code_of(level[j]) | code_of(level[j + 8]) << 4);
@@ -99,5 +103,10 @@ void encode_nvfp4(const void*, const float* x, const float* importance, uint8_t*
         }
     }
 }
+
+}  // namespace
+
+QUANT_ENCODER(encode_mxfp4, mxfp4_body)
+QUANT_ENCODER(encode_nvfp4, nvfp4_body)
 
 }  // namespace quant

@@ -47,37 +47,46 @@ void decode_iq4_xs(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void encode_iq4_nl(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+namespace {
+
+template <int W>
+QUANT_INLINE void iq4_nl_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockIQ4_NL*>(blocks);
     search::Block<32> in;
     for (int64_t i = 0; i < n; i += 32, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
-        const search::HalfScale d = search::best_scale<search::Iq4, 32>(in.x, in.w, in.up, in.down, {95, 1.025f, 20});
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
+        const search::HalfScale d = search::best_scale<W, search::Iq4, 32>(in, {95, 1.025f, 20, 40});
         int level[32];
-        search::choose_levels<search::Iq4, 32>(in.x, d.value, level);
+        search::choose_levels<W, search::Iq4, 32>(in.x, d.value, level);
         block->d.set_bits(d.bits);
         store_levels(level, block->qs);
     }
 }
 
-void encode_iq4_xs(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+template <int W>
+QUANT_INLINE void iq4_xs_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockIQ4_XS*>(blocks);
     search::Block<256> in;
-    search::ScaledBlock<8> best;
+    int level[256];
     for (int64_t i = 0; i < n; i += 256, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
-        search::best_scaled_block<search::Iq4, 8, -32, 31>(in, {95, 1.025f, 20}, best);
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
+        const auto best = search::best_scaled_block<W, search::Iq4, 8, -32, 31>(in, {95, 1.025f, 20, 40}, level);
         block->d.set_bits(best.d.bits);
         uint32_t low = 0, high = 0;
         for (int b = 0; b < 8; ++b) {
             const uint32_t s = static_cast<uint32_t>(best.scale[b] + 32);
             low |= (s & 15) << (4 * b);
             high |= s >> 4 << (2 * b);
-            store_levels(best.level + 32 * b, block->qs + 16 * b);
+            store_levels(level + 32 * b, block->qs + 16 * b);
         }
         store(block->scales_l, low);
         store(block->scales_h, static_cast<uint16_t>(high));
     }
 }
+
+}  // namespace
+
+QUANT_ENCODER(encode_iq4_nl, iq4_nl_body)
+QUANT_ENCODER(encode_iq4_xs, iq4_xs_body)
 
 }  // namespace quant

@@ -46,27 +46,31 @@ void decode_q3_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void encode_q2_k(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+namespace {
+
+template <int W>
+QUANT_INLINE void q2_k_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockQ2_K*>(blocks);
     search::Block<256> in;
-    search::AffineBlock<16> best;
+    int code[256];
     for (int64_t i = 0; i < n; i += 256, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
-        search::best_affine_block<16, 3, 15>(in, best);
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
+        const auto best = search::best_affine_block<W, 16, 3, 15>(in, {-0.06f, 0.06f, 6}, code);
         block->d.set_bits(best.d.bits);
         block->dmin.set_bits(best.dmin.bits);
         for (int j = 0; j < 16; ++j) block->scales[j] = static_cast<uint8_t>(best.scale[j] | best.min[j] << 4);
-        store_planes(best.code, block->qs);
+        store_planes(code, block->qs);
     }
 }
 
-void encode_q3_k(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+template <int W>
+QUANT_INLINE void q3_k_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockQ3_K*>(blocks);
     search::Block<256> in;
-    search::ScaledBlock<16> best;
+    int level[256];
     for (int64_t i = 0; i < n; i += 256, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
-        search::best_scaled_block<search::Uniform<-4, 3>, 16, -32, 31>(in, {2.7f, 1.06f, 14}, best);
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
+        const auto best = search::best_scaled_block<W, search::Uniform<-4, 3>, 16, -32, 31>(in, {2.7f, 1.06f, 14, 24}, level);
         std::memset(block, 0, sizeof *block);
         block->d.set_bits(best.d.bits);
         for (int j = 0; j < 16; ++j) {
@@ -77,11 +81,16 @@ void encode_q3_k(const void*, const float* x, const float* importance, uint8_t* 
             high = static_cast<uint8_t>(high | s >> 4 << (2 * (j / 4)));
         }
         for (int e = 0; e < 256; ++e) {
-            best.level[e] += 4;
-            block->hmask[e % 32] = static_cast<uint8_t>(block->hmask[e % 32] | best.level[e] >> 2 << (e / 32));
+            level[e] += 4;
+            block->hmask[e % 32] = static_cast<uint8_t>(block->hmask[e % 32] | level[e] >> 2 << (e / 32));
         }
-        store_planes(best.level, block->qs);
+        store_planes(level, block->qs);
     }
 }
+
+}  // namespace
+
+QUANT_ENCODER(encode_q2_k, q2_k_body)
+QUANT_ENCODER(encode_q3_k, q3_k_body)
 
 }  // namespace quant

@@ -26,34 +26,50 @@ struct HalfAffine {
     float error = 0;
 };
 
-// Rounds scale and offset to halves, the offset first: it then asks for a scale of its own.
-template <int TOP>
-HalfAffine stored_affine(const search::Block<32>& in, float d, float m) {
-    HalfAffine out;
-    out.m = search::half_scale(m, in.up, in.down);
-    const search::AffineFit fit = search::fit_affine<32, TOP>(in.x, in.w, search::inverse(d), out.m.value);
-    out.d = search::half_scale(fit.scale_for(out.m.value), in.up, in.down);
-    out.error = search::affine_error<32, TOP>(in.x, in.w, out.d.value, out.m.value);
-    return out;
+template <int W, int TOP>
+QUANT_INLINE void try_halves(const search::Block<32>& in, search::HalfScale d, search::HalfScale m, HalfAffine& best) {
+    const float error = search::affine_error<W, 32, TOP>(in.x, in.w, d.value, m.value);
+    if (error < best.error) best = {d, m, error};
 }
 
-// Tries widths of the code range around that of the data, alternating codes and least squares.
-template <int TOP>
-HalfAffine best_affine(const search::Block<32>& in) {
+// Rounds scale and offset to halves, the offset first: it then asks for a scale of its own.
+template <int W, int TOP>
+QUANT_INLINE void try_stored(const search::Block<32>& in, const search::AffineFit& fit, float d, HalfAffine& best) {
+    const search::HalfScale m = search::half_scale(fit.offset(d), in.up, in.down);
+    try_halves<W, TOP>(in, search::half_scale(fit.scale_for(m.value), in.up, in.down), m, best);
+}
+
+// Moves the ends of the code range, then codes and least squares in turn, then neighbouring halves.
+template <int W, int TOP>
+QUANT_INLINE HalfAffine best_affine(const search::Block<32>& in) {
     float low = in.x[0], high = in.x[0];
-    for (float v : in.x) low = v < low ? v : low, high = v > high ? v : high;
-    HalfAffine best = stored_affine<TOP>(in, (high - low) / TOP, low);
+    for (float v : in.x) {
+        low = v < low ? v : low;
+        high = v > high ? v : high;
+    }
+    HalfAffine best = {search::half_scale((high - low) / TOP, in.up, in.down), search::half_scale(low, in.up, in.down), 0};
+    best.error = search::affine_error<W, 32, TOP>(in.x, in.w, best.d.value, best.m.value);
     if (high == low) return best;
-    for (int k = -8; k <= 16; ++k) {
-        float inv = (TOP + 0.125f * static_cast<float>(k)) / (high - low), m = low;
-        for (int round = 0; round < 3; ++round) {
-            const search::AffineFit fit = search::fit_affine<32, TOP>(in.x, in.w, inv, m);
-            if (!fit.regular()) break;
-            const float d = fit.scale();
-            m = fit.offset(d);
-            inv = search::inverse(d);
-            const HalfAffine candidate = stored_affine<TOP>(in, d, m);
-            if (candidate.error < best.error) best = candidate;
+    const search::AffineFit base = search::affine_base<W, 32>(in.x, in.w);
+    for (int a = -2; a <= 4; ++a) {
+        for (int b = -2; b <= 4; ++b) {
+            const float step = 0.25f / TOP, range = high - low;
+            float m = low + range * step * static_cast<float>(a);
+            float inv = TOP / (range * (1 - step * static_cast<float>(a + b)));
+            for (int round = 0; round < 2; ++round) {
+                const auto fit = search::fit_affine<W, 32, TOP>(in.x, in.w, base, inv, m);
+                if (!(fit.determinant() > 0)) break;
+                const float d = fit.scale();
+                m = fit.offset(d);
+                inv = search::inverse(d);
+                try_stored<W, TOP>(in, fit, d, best);
+            }
+        }
+    }
+    for (int reach : {16, 4, 1}) {
+        for (int step : {reach, -reach}) {
+            try_halves<W, TOP>(in, search::half_neighbor(best.d, step, in.down), best.m, best);
+            try_halves<W, TOP>(in, best.d, search::half_neighbor(best.m, step, in.down), best);
         }
     }
     return best;
@@ -95,60 +111,73 @@ void decode_q5_1(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void encode_q4_0(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+namespace {
+
+template <int W>
+QUANT_INLINE void q4_0_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockQ4_0*>(blocks);
     search::Block<32> in;
     for (int64_t i = 0; i < n; i += 32, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
-        const search::HalfScale d = search::best_scale<search::Uniform<-8, 7>, 32>(in.x, in.w, in.up, in.down, {6.3f, 1.025f, 20});
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
+        const search::HalfScale d = search::best_scale<W, search::Uniform<-8, 7>, 32>(in, {6.3f, 1.025f, 20, 40});
         int q[32];
-        search::choose_levels<search::Uniform<-8, 7>, 32>(in.x, d.value, q);
+        search::choose_levels<W, search::Uniform<-8, 7>, 32>(in.x, d.value, q);
         block->d.set_bits(d.bits);
         for (int& code : q) code += 8;
         store_codes(q, block->qs);
     }
 }
 
-void encode_q5_0(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+template <int W>
+QUANT_INLINE void q5_0_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockQ5_0*>(blocks);
     search::Block<32> in;
     for (int64_t i = 0; i < n; i += 32, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
-        const search::HalfScale d = search::best_scale<search::Uniform<-16, 15>, 32>(in.x, in.w, in.up, in.down, {14.4f, 1.0125f, 20});
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
+        const search::HalfScale d = search::best_scale<W, search::Uniform<-16, 15>, 32>(in, {14.4f, 1.0125f, 20, 60});
         int q[32];
-        search::choose_levels<search::Uniform<-16, 15>, 32>(in.x, d.value, q);
+        search::choose_levels<W, search::Uniform<-16, 15>, 32>(in.x, d.value, q);
         block->d.set_bits(d.bits);
         for (int& code : q) code += 16;
         store(block->qh, store_codes(q, block->qs));
     }
 }
 
-void encode_q4_1(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+template <int W>
+QUANT_INLINE void q4_1_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockQ4_1*>(blocks);
     search::Block<32> in;
     for (int64_t i = 0; i < n; i += 32, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
-        const HalfAffine best = best_affine<15>(in);
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
+        const HalfAffine best = best_affine<W, 15>(in);
         int q[32];
-        search::affine_codes<32, 15>(in.x, best.d.value, best.m.value, q);
+        search::affine_codes<W, 32, 15>(in.x, best.d.value, best.m.value, q);
         block->d.set_bits(best.d.bits);
         block->m.set_bits(best.m.bits);
         store_codes(q, block->qs);
     }
 }
 
-void encode_q5_1(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+template <int W>
+QUANT_INLINE void q5_1_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockQ5_1*>(blocks);
     search::Block<32> in;
     for (int64_t i = 0; i < n; i += 32, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
-        const HalfAffine best = best_affine<31>(in);
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
+        const HalfAffine best = best_affine<W, 31>(in);
         int q[32];
-        search::affine_codes<32, 31>(in.x, best.d.value, best.m.value, q);
+        search::affine_codes<W, 32, 31>(in.x, best.d.value, best.m.value, q);
         block->d.set_bits(best.d.bits);
         block->m.set_bits(best.m.bits);
         store(block->qh, store_codes(q, block->qs));
     }
 }
+
+}  // namespace
+
+QUANT_ENCODER(encode_q4_0, q4_0_body)
+QUANT_ENCODER(encode_q5_0, q5_0_body)
+QUANT_ENCODER(encode_q4_1, q4_1_body)
+QUANT_ENCODER(encode_q5_1, q5_1_body)
 
 }  // namespace quant

@@ -66,37 +66,46 @@ void decode_q5_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void encode_q4_k(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+namespace {
+
+template <int W>
+QUANT_INLINE void q4_k_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockQ4_K*>(blocks);
     search::Block<256> in;
-    search::AffineBlock<8> best;
+    int code[256];
     for (int64_t i = 0; i < n; i += 256, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
-        search::best_affine_block<8, 15, 63>(in, best);
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
+        const auto best = search::best_affine_block<W, 8, 15, 63>(in, {-0.02f, 0.02f, 5}, code);
         block->d.set_bits(best.d.bits);
         block->dmin.set_bits(best.dmin.bits);
         store_scales(best.scale, best.min, block->scales);
-        store_nibbles(best.code, block->qs);
+        store_nibbles(code, block->qs);
     }
 }
 
-void encode_q5_k(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+template <int W>
+QUANT_INLINE void q5_k_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockQ5_K*>(blocks);
     search::Block<256> in;
-    search::AffineBlock<8> best;
+    int code[256];
     for (int64_t i = 0; i < n; i += 256, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
-        search::best_affine_block<8, 31, 63>(in, best);
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
+        const auto best = search::best_affine_block<W, 8, 31, 63>(in, {-0.01f, 0.01f, 5}, code);
         block->d.set_bits(best.d.bits);
         block->dmin.set_bits(best.dmin.bits);
         store_scales(best.scale, best.min, block->scales);
-        store_nibbles(best.code, block->qs);
+        store_nibbles(code, block->qs);
         for (int l = 0; l < 32; ++l) {
             int high = 0;
-            for (int j = 0; j < 8; ++j) high |= best.code[32 * j + l] >> 4 << j;
+            for (int j = 0; j < 8; ++j) high |= code[32 * j + l] >> 4 << j;
             block->qh[l] = static_cast<uint8_t>(high);
         }
     }
 }
+
+}  // namespace
+
+QUANT_ENCODER(encode_q4_k, q4_k_body)
+QUANT_ENCODER(encode_q5_k, q5_k_body)
 
 }  // namespace quant

@@ -20,18 +20,21 @@ void decode_q6_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void encode_q6_k(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+namespace {
+
+template <int W>
+QUANT_INLINE void q6_k_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockQ6_K*>(blocks);
     search::Block<256> in;
-    search::ScaledBlock<16> best;
+    int level[256];
     for (int64_t i = 0; i < n; i += 256, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
-        search::best_scaled_block<search::Uniform<-32, 31>, 16, -128, 127>(in, {30, 1.01f, 10}, best);
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
+        const auto best = search::best_scaled_block<W, search::Uniform<-32, 31>, 16, -128, 127>(in, {30, 1.01f, 10, 20}, level);
         std::memset(block, 0, sizeof *block);
         block->d.set_bits(best.d.bits);
         for (int j = 0; j < 16; ++j) block->scales[j] = static_cast<int8_t>(best.scale[j]);
         for (int e = 0; e < 256; ++e) {
-            const int h = e / 128, g = e / 32 % 4, l = e % 32, q = best.level[e] + 32;
+            const int h = e / 128, g = e / 32 % 4, l = e % 32, q = level[e] + 32;
             uint8_t& low = block->ql[64 * h + 32 * (g % 2) + l];
             uint8_t& high = block->qh[32 * h + l];
             low = static_cast<uint8_t>(low | (q & 15) << (g < 2 ? 0 : 4));
@@ -39,5 +42,9 @@ void encode_q6_k(const void*, const float* x, const float* importance, uint8_t* 
         }
     }
 }
+
+}  // namespace
+
+QUANT_ENCODER(encode_q6_k, q6_k_body)
 
 }  // namespace quant

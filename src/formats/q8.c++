@@ -29,17 +29,24 @@ void decode_q8_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void encode_q8_0(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+namespace {
+
+template <int W>
+QUANT_INLINE void q8_0_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockQ8_0*>(blocks);
     search::Block<32> in;
     for (int64_t i = 0; i < n; i += 32, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
-        const search::HalfScale d = search::best_scale<search::Uniform<-128, 127>, 32>(in.x, in.w, in.up, in.down, {126, 1.002f, 9});
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
+        const search::HalfScale d = search::best_scale<W, search::Uniform<-128, 127>, 32>(in, {126, 1.002f, 9, 16});
         int q[32];
-        search::choose_levels<search::Uniform<-128, 127>, 32>(in.x, d.value, q);
+        search::choose_levels<W, search::Uniform<-128, 127>, 32>(in.x, d.value, q);
         block->d.set_bits(d.bits);
         for (int e = 0; e < 32; ++e) block->qs[e] = static_cast<int8_t>(q[e]);
     }
 }
+
+}  // namespace
+
+QUANT_ENCODER(encode_q8_0, q8_0_body)
 
 }  // namespace quant

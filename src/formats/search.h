@@ -1,7 +1,6 @@
-// Arithmetic shared by the encoders: normalised blocks, sums in a fixed order, fits of scales to codes.
-// Knows no layout. Everything here is a fixed sequence of IEEE operations, so that the bytes are the same everywhere:
-// sums run in 16 virtual lanes that are added in one tree, nothing is contracted, and of the library only exact
-// functions are used.
+// Arithmetic shared by the encoders: normalised blocks, fits of scales to codes, searches for stored scales.
+// Knows no layout. Everything is a fixed sequence of IEEE operations on virtual vectors (lanes.h): the same bytes
+// everywhere. Only exact library functions are used, nothing is contracted.
 #pragma once
 
 #include <bit>
@@ -10,49 +9,35 @@
 #include <cstdint>
 
 #include "formats/half.h"
+#include "formats/lanes.h"
 
 namespace quant::search {
 
-#define QUANT_INLINE [[gnu::always_inline]] inline
-
-inline constexpr int kLanes = 16;
 constexpr size_t extent(int n) { return static_cast<size_t>(n); }  // of an array
 
-struct Lanes {
-    alignas(64) float at[kLanes] = {};
-
-    QUANT_INLINE float sum() const {
-        float t[8];
-        for (int l = 0; l < 8; ++l) t[l] = at[l] + at[l + 8];
-        for (int l = 0; l < 4; ++l) t[l] += t[l + 4];
-        return (t[0] + t[2]) + (t[1] + t[3]);
-    }
-};
-
-// To the nearest integer, ties to even, for |v| < 2^22: adding 1.5 * 2^23 leaves no bits for the fraction.
-QUANT_INLINE float round_even(float v) { return (v + 12582912.0f) - 12582912.0f; }
 QUANT_INLINE float clamp(float v, float low, float high) {
     v = v < low ? low : v;
     return v > high ? high : v;
 }
+QUANT_INLINE int round_to_int(float v, int low, int high) {
+    const float r = clamp(v, static_cast<float>(low), static_cast<float>(high));
+    return static_cast<int>((r + 12582912.0f) - 12582912.0f);
+}
+QUANT_INLINE float inverse(float scale) { return scale != 0 ? 1.0f / scale : 0.0f; }
 
-QUANT_INLINE float max_magnitude(const float* x, int n) {
-    float lane[kLanes] = {};
-    for (int i = 0; i < n; i += kLanes) {
-        for (int l = 0; l < kLanes; ++l) {
-            const float a = std::fabs(x[i + l]);
-            lane[l] = a > lane[l] ? a : lane[l];
-        }
-    }
-    float most = 0;
-    for (int l = 0; l < kLanes; ++l) most = lane[l] > most ? lane[l] : most;
-    return most;
+template <int W, int N>
+QUANT_INLINE float max_magnitude(const float* x) {
+    Vec<W> most = Vec<W>::all(0);
+    for (int i = 0; i < N; i += kLanes) most = max(magnitude(Vec<W>::load(x + i)), most);
+    float lane[kLanes], largest = 0;
+    most.store(lane);
+    for (float v : lane) largest = v > largest ? v : largest;
+    return largest;
 }
 
 // The power of two that brings `most` into [0.5, 1) (or, at the ends of the range, as near as a normal float can).
 QUANT_INLINE float normalizer(float most) {
-    const int exponent = static_cast<int>(std::bit_cast<uint32_t>(most) >> 23);
-    const int field = 253 - exponent;
+    const int field = 253 - static_cast<int>(std::bit_cast<uint32_t>(most) >> 23);
     return std::bit_cast<float>(static_cast<uint32_t>(field < 1 ? 1 : field) << 23);
 }
 QUANT_INLINE float reciprocal_power(float power) {
@@ -67,20 +52,23 @@ struct Block {
     alignas(64) float w[extent(N)];
     float most = 0;  // max |x|, before normalisation
     float down = 1, up = 1;
+    bool weighted = false;
 };
 
-template <int N>
+template <int W, int N>
 QUANT_INLINE void load_block(Block<N>& block, const float* x, const float* importance) {
-    block.most = max_magnitude(x, N);
+    block.most = max_magnitude<W, N>(x);
     block.down = normalizer(block.most);
     block.up = reciprocal_power(block.down);
-    for (int i = 0; i < N; ++i) block.x[i] = x[i] * block.down;
-    const float heaviest = importance ? max_magnitude(importance, N) : 0;
-    if (heaviest == 0) {
-        for (int i = 0; i < N; ++i) block.w[i] = 1;
+    const Vec<W> down = Vec<W>::all(block.down);
+    for (int i = 0; i < N; i += kLanes) (Vec<W>::load(x + i) * down).store(block.x + i);
+    const float heaviest = importance ? max_magnitude<W, N>(importance) : 0;
+    block.weighted = heaviest > 0;
+    if (block.weighted) {
+        const Vec<W> factor = Vec<W>::all(normalizer(heaviest));
+        for (int i = 0; i < N; i += kLanes) (Vec<W>::load(importance + i) * factor).store(block.w + i);
     } else {
-        const float factor = normalizer(heaviest);
-        for (int i = 0; i < N; ++i) block.w[i] = importance[i] * factor;
+        for (int i = 0; i < N; i += kLanes) Vec<W>::all(1).store(block.w + i);
     }
 }
 
@@ -90,22 +78,21 @@ struct HalfScale {
     float value = 0;
 };
 
-QUANT_INLINE HalfScale half_from_bits(uint16_t bits, float down) { return {bits, f16_to_f32(bits) * down}; }
+QUANT_INLINE HalfScale half_from_bits(int bits, float down) {
+    return {static_cast<uint16_t>(bits), f16_to_f32(static_cast<uint16_t>(bits)) * down};
+}
 
 QUANT_INLINE HalfScale half_scale(float scale, float up, float down) {
-    uint16_t bits = f32_to_f16(scale * up);
-    if ((bits & 0x7fff) >= 0x7c00) bits = static_cast<uint16_t>((bits & 0x8000) | 0x7bff);
-    return half_from_bits(bits, down);
+    const int bits = f32_to_f16(scale * up);
+    return half_from_bits((bits & 0x7fff) < 0x7c00 ? bits : (bits & 0x8000) | 0x7bff, down);
 }
 
-// The half next to `half` in magnitude (step 1 or -1); stays within the finite ones.
+// The half `step` places away in magnitude, within the finite ones.
 QUANT_INLINE HalfScale half_neighbor(HalfScale half, int step, float down) {
     const int magnitude = (half.bits & 0x7fff) + step;
-    if (magnitude < 0 || magnitude > 0x7bff) return half;
-    return half_from_bits(static_cast<uint16_t>((half.bits & 0x8000) | magnitude), down);
+    const int kept = magnitude < 0 ? 0 : magnitude > 0x7bff ? 0x7bff : magnitude;
+    return half_from_bits((half.bits & 0x8000) | kept, down);
 }
-
-QUANT_INLINE float inverse(float scale) { return scale != 0 ? 1.0f / scale : 0.0f; }
 
 // ---- one scale: x ~ d * level, the level one of a fixed set ----------------------------------------------------
 
@@ -113,17 +100,21 @@ QUANT_INLINE float inverse(float scale) { return scale != 0 ? 1.0f / scale : 0.0
 template <int LOW, int HIGH>
 struct Uniform {
     static constexpr float kLow = LOW, kHigh = HIGH;
-    QUANT_INLINE static float nearest(float v) { return round_even(clamp(v, kLow, kHigh)); }
+    template <int W>
+    QUANT_INLINE static Vec<W> nearest(const Vec<W>& v) {
+        return round_even(min(max(v, Vec<W>::all(kLow)), Vec<W>::all(kHigh)));
+    }
 };
 
 // The 16 uneven levels of IQ4_NL and IQ4_XS, found by counting the midpoints below v.
 struct Iq4 {
     static constexpr float kLow = -127, kHigh = 113;
-    QUANT_INLINE static float nearest(float v) {
+    template <int W>
+    QUANT_INLINE static Vec<W> nearest(const Vec<W>& v) {
         constexpr float kMid[15] = {-115.5f, -93.5f, -74, -57, -42, -28.5f, -16, -4.5f, 7, 19, 31.5f, 45.5f, 61, 79, 101};
         constexpr float kStep[15] = {23, 21, 18, 16, 14, 13, 12, 11, 12, 12, 13, 15, 16, 20, 24};
-        float level = -127;
-        for (int i = 0; i < 15; ++i) level += v > kMid[i] ? kStep[i] : 0.0f;
+        Vec<W> level = Vec<W>::all(-127);
+        for (int i = 0; i < 15; ++i) level = level + if_above(v, Vec<W>::all(kMid[i]), Vec<W>::all(kStep[i]));
         return level;
     }
 };
@@ -131,13 +122,14 @@ struct Iq4 {
 // Twice the values of E2M1.
 struct E2m1 {
     static constexpr float kLow = -12, kHigh = 12;
-    QUANT_INLINE static float nearest(float v) {
+    template <int W>
+    QUANT_INLINE static Vec<W> nearest(const Vec<W>& v) {
         constexpr float kMid[7] = {0.5f, 1.5f, 2.5f, 3.5f, 5, 7, 10};
         constexpr float kStep[7] = {1, 1, 1, 1, 2, 2, 4};
-        const float a = std::fabs(v);
-        float level = 0;
-        for (int i = 0; i < 7; ++i) level += a > kMid[i] ? kStep[i] : 0.0f;
-        return v < 0 ? -level : level;
+        const Vec<W> a = magnitude(v);
+        Vec<W> level = Vec<W>::all(0);
+        for (int i = 0; i < 7; ++i) level = level + if_above(a, Vec<W>::all(kMid[i]), Vec<W>::all(kStep[i]));
+        return with_sign(level, v);
     }
 };
 
@@ -148,94 +140,103 @@ struct ScaleFit {
     QUANT_INLINE float gain() const { return qq > 0 ? xq * (xq / qq) : 0.0f; }
 };
 
-template <class Levels, int N>
+template <int W, class Levels, int N>
 QUANT_INLINE ScaleFit fit_scale(const float* x, const float* w, float inv) {
-    Lanes xq, qq;
+    Vec<W> xq = Vec<W>::all(0), qq = Vec<W>::all(0);
+    const Vec<W> vinv = Vec<W>::all(inv);
     for (int i = 0; i < N; i += kLanes) {
-        for (int l = 0; l < kLanes; ++l) {
-            const float q = Levels::nearest(x[i + l] * inv);
-            const float wq = w[i + l] * q;
-            xq.at[l] += wq * x[i + l];
-            qq.at[l] += wq * q;
-        }
+        const Vec<W> vx = Vec<W>::load(x + i);
+        const Vec<W> q = Levels::nearest(vx * vinv);
+        const Vec<W> wq = Vec<W>::load(w + i) * q;
+        xq = xq + wq * vx;
+        qq = qq + wq * q;
     }
     return {xq.sum(), qq.sum()};
 }
 
-template <class Levels, int N>
+template <int W, class Levels, int N>
 QUANT_INLINE float scale_error(const float* x, const float* w, float d) {
-    const float inv = inverse(d);
-    Lanes error;
+    Vec<W> error = Vec<W>::all(0);
+    const Vec<W> vinv = Vec<W>::all(inverse(d)), vd = Vec<W>::all(d);
     for (int i = 0; i < N; i += kLanes) {
-        for (int l = 0; l < kLanes; ++l) {
-            const float r = x[i + l] - d * Levels::nearest(x[i + l] * inv);
-            error.at[l] += w[i + l] * (r * r);
-        }
+        const Vec<W> vx = Vec<W>::load(x + i);
+        const Vec<W> r = vx - vd * Levels::nearest(vx * vinv);
+        error = error + Vec<W>::load(w + i) * (r * r);
     }
     return error.sum();
 }
 
-template <class Levels, int N>
+template <int W, class Levels, int N>
 QUANT_INLINE void choose_levels(const float* x, float d, int* level) {
-    const float inv = inverse(d);
-    for (int i = 0; i < N; ++i) level[i] = static_cast<int>(Levels::nearest(x[i] * inv));
+    float chosen[extent(N)];
+    const Vec<W> vinv = Vec<W>::all(inverse(d));
+    for (int i = 0; i < N; i += kLanes) Levels::nearest(Vec<W>::load(x + i) * vinv).store(chosen + i);
+    for (int i = 0; i < N; ++i) level[i] = static_cast<int>(chosen[i]);
 }
 
 template <int N>
 QUANT_INLINE float signed_extreme(const float* x) {
-    float extreme = x[0];
-    for (int i = 1; i < N; ++i) extreme = std::fabs(x[i]) > std::fabs(extreme) ? x[i] : extreme;
-    return extreme;
+    float low = x[0], high = x[0];
+    for (int i = 1; i < N; ++i) {
+        low = x[i] < low ? x[i] : low;
+        high = x[i] > high ? x[i] : high;
+    }
+    return -low > high ? low : high;
 }
 
-// Which scales to try: those that bring the extreme element to `first`, then `ratio` times further each time.
-// Beyond the last level it is clipped.
+// Which scales to try: those that bring the extreme element to `first`, then `ratio` times further each time, with
+// both signs. Beyond the last level it is clipped, which pays more often when elements weigh unequally.
 struct Grid {
     float first, ratio;
-    int count;
+    int count, weighted_count;
 };
 
-template <class Levels, int N>
-QUANT_INLINE ScaleFit best_fit(const float* x, const float* w, float extreme, Grid grid) {
-    ScaleFit best;
-    float target = grid.first;
-    for (int k = 0; k < grid.count; ++k, target *= grid.ratio) {
-        const float inv = target / extreme;
-        const ScaleFit up = fit_scale<Levels, N>(x, w, inv);
-        if (up.gain() > best.gain()) best = up;
-        const ScaleFit mirrored = fit_scale<Levels, N>(x, w, -inv);
-        if (mirrored.gain() > best.gain()) best = mirrored;
+template <int W, class Levels, int N>
+QUANT_INLINE ScaleFit best_fit(const float* x, const float* w, float extreme, Grid grid, bool weighted) {
+    ScaleFit best = fit_scale<W, Levels, N>(x, w, Levels::kLow / extreme);
+    float most = best.gain() * 1.000001f;  // equals go to the first, whose scale is the likeliest to be stored exactly
+    float inv = grid.first / extreme;
+    const int count = weighted ? grid.weighted_count : grid.count;
+    for (int k = 0; k < count; ++k, inv *= grid.ratio) {
+        for (int side = 0; side < 2; ++side) {
+            const ScaleFit fit = fit_scale<W, Levels, N>(x, w, side ? inv : -inv);
+            if (fit.gain() > most) best = fit, most = fit.gain();
+        }
     }
     return best;
 }
 
-// The stored scale with the least error that the search finds: a grid, then levels and least squares in turn.
-template <class Levels, int N>
-QUANT_INLINE HalfScale best_scale(const float* x, const float* w, float up, float down, Grid grid) {
-    const float extreme = signed_extreme<N>(x);
-    if (extreme == 0) return {};
-    HalfScale chosen = half_scale(extreme / Levels::kLow, up, down);
-    float least = scale_error<Levels, N>(x, w, chosen.value);
-    HalfScale next = half_scale(best_fit<Levels, N>(x, w, extreme, grid).scale(), up, down);
-    for (int round = 0; round < 4; ++round) {
-        const float error = scale_error<Levels, N>(x, w, next.value);
-        if (error < least) {
-            least = error;
-            chosen = next;
-        } else if (round > 0) {
-            break;
-        }
-        next = half_scale(fit_scale<Levels, N>(x, w, inverse(chosen.value)).scale(), up, down);
+// Improves a stored scale: levels and least squares in turn, then its neighbours.
+template <int W, class Levels, int N>
+QUANT_INLINE void polish_scale(const float* x, const float* w, float up, float down, HalfScale& chosen, float& least) {
+    for (int round = 0; round < 3; ++round) {
+        const ScaleFit fit = fit_scale<W, Levels, N>(x, w, inverse(chosen.value));
+        const HalfScale next = half_scale(fit.scale(), up, down);
         if (next.bits == chosen.bits) break;
+        const float error = scale_error<W, Levels, N>(x, w, next.value);
+        if (!(error < least)) break;
+        least = error;
+        chosen = next;
     }
-    for (int step = -1; step <= 1; step += 2) {
-        next = half_neighbor(chosen, step, down);
-        const float error = scale_error<Levels, N>(x, w, next.value);
-        if (error < least) {
-            least = error;
-            chosen = next;
-        }
+    for (int step : {1, -1}) {
+        const HalfScale next = half_neighbor(chosen, step, down);
+        const float error = scale_error<W, Levels, N>(x, w, next.value);
+        if (error < least) least = error, chosen = next;
     }
+}
+
+// The stored scale with the least error that the search finds.
+template <int W, class Levels, int N>
+QUANT_INLINE HalfScale best_scale(const Block<N>& in, Grid grid) {
+    const float extreme = signed_extreme<N>(in.x);
+    if (extreme == 0) return {};
+    HalfScale chosen = half_scale(extreme / Levels::kLow, in.up, in.down);
+    float least = scale_error<W, Levels, N>(in.x, in.w, chosen.value);
+    const ScaleFit fit = best_fit<W, Levels, N>(in.x, in.w, extreme, grid, in.weighted);
+    const HalfScale fitted = half_scale(fit.scale(), in.up, in.down);
+    const float error = scale_error<W, Levels, N>(in.x, in.w, fitted.value);
+    if (error < least) least = error, chosen = fitted;
+    polish_scale<W, Levels, N>(in.x, in.w, in.up, in.down, chosen, least);
     return chosen;
 }
 
@@ -245,47 +246,69 @@ QUANT_INLINE HalfScale best_scale(const float* x, const float* w, float up, floa
 struct AffineFit {
     float w = 0, wx = 0, q = 0, qq = 0, xq = 0;
 
-    QUANT_INLINE bool regular() const { return w * qq - q * q > 0; }
-    QUANT_INLINE float scale() const { return (w * xq - wx * q) / (w * qq - q * q); }
-    QUANT_INLINE float offset(float d) const { return (wx - d * q) / w; }  // best for scale d
+    QUANT_INLINE float determinant() const { return w * qq - q * q; }
+    QUANT_INLINE float scale() const { return (w * xq - wx * q) / determinant(); }
+    QUANT_INLINE float offset(float d) const { return (wx - d * q) / w; }                       // best for scale d
     QUANT_INLINE float scale_for(float m) const { return qq > 0 ? (xq - m * q) / qq : 0.0f; }  // best for offset m
+    // By how much the error falls below that of x ~ 0, with scale d and offset m.
+    QUANT_INLINE float gain(float d, float m) const {
+        return 2 * (d * xq + m * wx) - (d * d * qq + 2 * d * m * q + m * m * w);
+    }
 };
 
-template <int N, int TOP>
-QUANT_INLINE AffineFit fit_affine(const float* x, const float* w, float inv, float m) {
-    Lanes sw, swx, sq, sqq, sxq;
-    for (int i = 0; i < N; i += kLanes) {
-        for (int l = 0; l < kLanes; ++l) {
-            const float q = round_even(clamp((x[i + l] - m) * inv, 0.0f, TOP));
-            const float wq = w[i + l] * q;
-            sw.at[l] += w[i + l];
-            swx.at[l] += w[i + l] * x[i + l];
-            sq.at[l] += wq;
-            sqq.at[l] += wq * q;
-            sxq.at[l] += wq * x[i + l];
-        }
-    }
-    return {sw.sum(), swx.sum(), sq.sum(), sqq.sum(), sxq.sum()};
+template <int W, int TOP>
+QUANT_INLINE Vec<W> affine_code(const Vec<W>& x, const Vec<W>& inv, const Vec<W>& m) {
+    return round_even(min(max((x - m) * inv, Vec<W>::all(0)), Vec<W>::all(TOP)));
 }
 
-template <int N, int TOP>
-QUANT_INLINE float affine_error(const float* x, const float* w, float d, float m) {
-    const float inv = inverse(d);
-    Lanes error;
+// The sums w and wx do not depend on the codes: `base` brings them.
+template <int W, int N, int TOP>
+QUANT_INLINE AffineFit fit_affine(const float* x, const float* w, const AffineFit& base, float inv, float m) {
+    Vec<W> q = Vec<W>::all(0), qq = q, xq = q;
+    const Vec<W> vinv = Vec<W>::all(inv), vm = Vec<W>::all(m);
     for (int i = 0; i < N; i += kLanes) {
-        for (int l = 0; l < kLanes; ++l) {
-            const float q = round_even(clamp((x[i + l] - m) * inv, 0.0f, TOP));
-            const float r = x[i + l] - (d * q + m);
-            error.at[l] += w[i + l] * (r * r);
-        }
+        const Vec<W> vx = Vec<W>::load(x + i);
+        const Vec<W> code = affine_code<W, TOP>(vx, vinv, vm);
+        const Vec<W> wq = Vec<W>::load(w + i) * code;
+        q = q + wq;
+        qq = qq + wq * code;
+        xq = xq + wq * vx;
+    }
+    return {base.w, base.wx, q.sum(), qq.sum(), xq.sum()};
+}
+
+template <int W, int N>
+QUANT_INLINE AffineFit affine_base(const float* x, const float* w) {
+    Vec<W> sw = Vec<W>::all(0), swx = sw;
+    for (int i = 0; i < N; i += kLanes) {
+        const Vec<W> vw = Vec<W>::load(w + i);
+        sw = sw + vw;
+        swx = swx + vw * Vec<W>::load(x + i);
+    }
+    AffineFit base;
+    base.w = sw.sum();
+    base.wx = swx.sum();
+    return base;
+}
+
+template <int W, int N, int TOP>
+QUANT_INLINE float affine_error(const float* x, const float* w, float d, float m) {
+    Vec<W> error = Vec<W>::all(0);
+    const Vec<W> vinv = Vec<W>::all(inverse(d)), vd = Vec<W>::all(d), vm = Vec<W>::all(m);
+    for (int i = 0; i < N; i += kLanes) {
+        const Vec<W> vx = Vec<W>::load(x + i);
+        const Vec<W> r = vx - (vd * affine_code<W, TOP>(vx, vinv, vm) + vm);
+        error = error + Vec<W>::load(w + i) * (r * r);
     }
     return error.sum();
 }
 
-template <int N, int TOP>
-QUANT_INLINE void affine_codes(const float* x, float d, float m, int* q) {
-    const float inv = inverse(d);
-    for (int i = 0; i < N; ++i) q[i] = static_cast<int>(round_even(clamp((x[i] - m) * inv, 0.0f, TOP)));
+template <int W, int N, int TOP>
+QUANT_INLINE void affine_codes(const float* x, float d, float m, int* code) {
+    float chosen[extent(N)];
+    const Vec<W> vinv = Vec<W>::all(inverse(d)), vm = Vec<W>::all(m);
+    for (int i = 0; i < N; i += kLanes) affine_code<W, TOP>(Vec<W>::load(x + i), vinv, vm).store(chosen + i);
+    for (int i = 0; i < N; ++i) code[i] = static_cast<int>(chosen[i]);
 }
 
 }  // namespace quant::search

@@ -1,4 +1,4 @@
-// Joint search for super-blocks of 256: a stored half times small integer scales per sub-block.
+// Joint search for super-blocks of 256: one or two stored halves times small integers per sub-block.
 // Knows no layout; the encoders pack what comes out.
 #pragma once
 
@@ -6,117 +6,229 @@
 
 namespace quant::search {
 
+// A stored scale for a super-block, never 0 when the wish is not: a tiny block is better served by the smallest half
+// and small integers than by nothing.
+QUANT_INLINE HalfScale super_scale(float wish, float up, float down) {
+    const HalfScale half = half_scale(wish, up, down);
+    if ((half.bits & 0x7fff) != 0 || wish == 0) return half;
+    return half_from_bits(wish < 0 ? 0x8001 : 1, down);
+}
+
+// ---- x ~ d * scale[j] * level, scale[j] in [SLOW, SHIGH] -------------------------------------------------------
+
 template <int SUBS>
 struct ScaledBlock {
     HalfScale d;
     int scale[extent(SUBS)] = {};
-    int level[256];
+    float error = 0;
 };
 
-// x ~ d * scale[j] * level, scale[j] in [SLOW, SHIGH].
-template <class Levels, int SUBS, int SLOW, int SHIGH>
-QUANT_INLINE void best_scaled_block(const Block<256>& in, Grid grid, ScaledBlock<SUBS>& out) {
+// The integer scales for a given d: of those next to the ideal ones, the best.
+template <int W, class Levels, int SUBS, int SLOW, int SHIGH>
+QUANT_INLINE ScaledBlock<SUBS> with_super_scale(const Block<256>& in, const float* ideal, HalfScale d) {
+    constexpr int N = 256 / SUBS;
+    ScaledBlock<SUBS> out;
+    out.d = d;
+    const float inv = inverse(d.value);
+    for (int j = 0; j < SUBS; ++j) {
+        const int center = round_to_int(ideal[j] * inv, SLOW, SHIGH);
+        float least = -1;
+        for (int s = center - 1; s <= center + 1; ++s) {
+            if (s < SLOW || s > SHIGH) continue;
+            const float error = scale_error<W, Levels, N>(in.x + j * N, in.w + j * N, d.value * static_cast<float>(s));
+            if (least < 0 || error < least) least = error, out.scale[j] = s;
+        }
+        out.error += least;
+    }
+    return out;
+}
+
+template <int W, class Levels, int SUBS, int SLOW, int SHIGH>
+QUANT_INLINE ScaledBlock<SUBS> best_scaled_block(const Block<256>& in, Grid grid, int* level) {
     constexpr int N = 256 / SUBS;
     float ideal[extent(SUBS)];
     float most = 0;
     for (int j = 0; j < SUBS; ++j) {
-        const float* x = in.x + j * N;
-        const float extreme = signed_extreme<N>(x);
-        ideal[j] = extreme == 0 ? 0 : best_fit<Levels, N>(x, in.w + j * N, extreme, grid).scale();
+        const float extreme = signed_extreme<N>(in.x + j * N);
+        ideal[j] = extreme == 0 ? 0
+                                : best_fit<W, Levels, N>(in.x + j * N, in.w + j * N, extreme, grid, in.weighted).scale();
         most = std::fabs(ideal[j]) > std::fabs(most) ? ideal[j] : most;
     }
-    float total = 0;
-    out.d = half_scale(most / SLOW, in.up, in.down);
-    auto choose_scales = [&](HalfScale d, int* scale, float& error) {
-        const float inv = inverse(d.value);
-        error = 0;
-        for (int j = 0; j < SUBS; ++j) {
-            const float* x = in.x + j * N;
-            const float* w = in.w + j * N;
-            const int center = static_cast<int>(round_even(clamp(ideal[j] * inv, SLOW, SHIGH)));
-            float least = 0;
-            for (int s = center - 1; s <= center + 1; ++s) {
-                if (s < SLOW || s > SHIGH) continue;
-                const float e = scale_error<Levels, N>(x, w, d.value * static_cast<float>(s));
-                if (s == center - 1 || (s == SLOW && center == SLOW) || e < least) least = e, scale[j] = s;
-            }
-            error += least;
-        }
-    };
-    choose_scales(out.d, out.scale, total);
-    for (int round = 0; round < 2; ++round) {
+    auto best = with_super_scale<W, Levels, SUBS, SLOW, SHIGH>(in, ideal, super_scale(most / SLOW, in.up, in.down));
+    for (int round = 0; round < 3; ++round) {
         float xq = 0, qq = 0;
         for (int j = 0; j < SUBS; ++j) {
-            const float s = static_cast<float>(out.scale[j]);
-            const ScaleFit fit = fit_scale<Levels, N>(in.x + j * N, in.w + j * N, inverse(out.d.value * s));
+            const float s = static_cast<float>(best.scale[j]);
+            const ScaleFit fit = fit_scale<W, Levels, N>(in.x + j * N, in.w + j * N, inverse(best.d.value * s));
             xq += fit.xq * s;
             qq += fit.qq * s * s;
         }
-        const HalfScale next = half_scale(qq > 0 ? xq / qq : 0.0f, in.up, in.down);
-        int scale[extent(SUBS)];
-        float error;
-        choose_scales(next, scale, error);
-        if (!(error < total)) break;
-        total = error;
-        out.d = next;
-        for (int j = 0; j < SUBS; ++j) out.scale[j] = scale[j];
+        const HalfScale d = super_scale(qq > 0 ? xq / qq : 0.0f, in.up, in.down);
+        const auto next = with_super_scale<W, Levels, SUBS, SLOW, SHIGH>(in, ideal, d);
+        if (!(next.error < best.error)) break;
+        best = next;
     }
     for (int j = 0; j < SUBS; ++j) {
-        choose_levels<Levels, N>(in.x + j * N, out.d.value * static_cast<float>(out.scale[j]), out.level + j * N);
+        choose_levels<W, Levels, N>(in.x + j * N, best.d.value * static_cast<float>(best.scale[j]), level + j * N);
     }
+    return best;
 }
+
+// ---- x ~ d * scale[j] * code - dmin * min[j], scale and min in [0, MOST], code in [0, TOP] ---------------------
 
 template <int SUBS>
 struct AffineBlock {
     HalfScale d, dmin;
     int scale[extent(SUBS)] = {}, min[extent(SUBS)] = {};
-    int code[256];
+    float error = 0;
 };
 
-// x ~ d * scale[j] * code - dmin * min[j], scale and min in [0, MOST], code in [0, TOP].
-template <int SUBS, int TOP, int MOST>
-QUANT_INLINE void best_affine_block(const Block<256>& in, AffineBlock<SUBS>& out) {
-    constexpr int N = 256 / SUBS;
-    float ideal_scale[extent(SUBS)], ideal_min[extent(SUBS)];
-    float most_scale = 0, most_min = 0;
-    for (int j = 0; j < SUBS; ++j) {
-        const float* x = in.x + j * N;
-        const float* w = in.w + j * N;
-        float low = 0, high = 0;
-        for (int i = 0; i < N; ++i) low = x[i] < low ? x[i] : low, high = x[i] > high ? x[i] : high;
-        ideal_scale[j] = (high - low) / TOP;
-        ideal_min[j] = -low;
-        float least = affine_error<N, TOP>(x, w, ideal_scale[j], low);
-        for (int k = -4; high > low && k <= 4; ++k) {
-            float inv = (TOP + 0.15f * static_cast<float>(k)) / (high - low), m = low;
-            const AffineFit fit = fit_affine<N, TOP>(x, w, inv, m);
-            if (!fit.regular()) continue;
-            float d = fit.scale();
-            m = fit.offset(d);
-            if (m > 0) m = 0, d = fit.scale_for(0);
-            const float error = affine_error<N, TOP>(x, w, d, m);
-            if (d > 0 && error < least) least = error, ideal_scale[j] = d, ideal_min[j] = -m;
-        }
-        most_scale = ideal_scale[j] > most_scale ? ideal_scale[j] : most_scale;
-        most_min = ideal_min[j] > most_min ? ideal_min[j] : most_min;
+// What a sub-block would take if scale and minimum were free; base holds the sums that do not depend on codes.
+struct IdealAffine {
+    AffineFit base;
+    float scale = 0, min = 0;  // x ~ scale * code - min, both non-negative
+};
+
+// How far to move the ends of the code range inwards, in parts of the range: `count` steps for each end.
+struct Shrink {
+    float first, step;
+    int count;
+};
+
+template <int W, int N, int TOP>
+QUANT_INLINE IdealAffine ideal_affine(const float* x, const float* w, Shrink shrink) {
+    IdealAffine out;
+    out.base = affine_base<W, N>(x, w);
+    float low = 0, high = x[0];
+    for (int i = 0; i < N; ++i) {
+        low = x[i] < low ? x[i] : low;
+        high = x[i] > high ? x[i] : high;
     }
-    out.d = half_scale(most_scale / MOST, in.up, in.down);
-    out.dmin = half_scale(most_min / MOST, in.up, in.down);
+    out.min = -low;
+    if (high <= low) return out;
+    out.scale = (high - low) / TOP;
+    const float range = high - low;
+    float most = 0;
+    auto consider = [&](float inv, float m) QUANT_LAMBDA {
+        const AffineFit fit = fit_affine<W, N, TOP>(x, w, out.base, inv, m);
+        if (!(fit.determinant() > 0)) return;
+        float d = fit.scale(), offset = fit.offset(d);
+        if (offset > 0) offset = 0, d = fit.scale_for(0);
+        const float gain = fit.gain(d, offset);
+        if (d > 0 && gain > most) most = gain, out.scale = d, out.min = -offset;
+    };
+    consider(TOP / range, low);
+    for (int a = 0; a < shrink.count; ++a) {
+        for (int b = 0; b < shrink.count; ++b) {
+            const float from_low = shrink.first + shrink.step * static_cast<float>(a);
+            const float from_high = shrink.first + shrink.step * static_cast<float>(b);
+            const float m = low + range * from_low;
+            consider(TOP / (range * (1 - from_low - from_high)), m > 0 ? 0 : m);
+        }
+    }
+    for (int round = 0; round < 2; ++round) consider(inverse(out.scale), -out.min);
+    return out;
+}
+
+// The integers for given d and dmin: around the ideal scale, each with the minimum that its codes ask for.
+template <int W, int SUBS, int TOP, int MOST>
+QUANT_INLINE AffineBlock<SUBS> with_super_scales(const Block<256>& in, const IdealAffine* ideal, HalfScale d,
+                                                 HalfScale dmin) {
+    constexpr int N = 256 / SUBS;
+    AffineBlock<SUBS> out;
+    out.d = d;
+    out.dmin = dmin;
+    const float inv = inverse(d.value), inv_min = inverse(dmin.value);
     for (int j = 0; j < SUBS; ++j) {
-        const int s0 = static_cast<int>(round_even(clamp(ideal_scale[j] * inverse(out.d.value), 0, MOST)));
-        const int m0 = static_cast<int>(round_even(clamp(ideal_min[j] * inverse(out.dmin.value), 0, MOST)));
+        const float *x = in.x + j * N, *w = in.w + j * N;
+        const int center = round_to_int(ideal[j].scale * inv, 0, MOST);
         float least = -1;
-        for (int s = s0 - 1; s <= s0 + 1; ++s) {
-            for (int m = m0 - 1; m <= m0 + 1; ++m) {
-                if (s < 0 || s > MOST || m < 0 || m > MOST) continue;
-                const float error = affine_error<N, TOP>(in.x + j * N, in.w + j * N, out.d.value * static_cast<float>(s),
-                                                         -out.dmin.value * static_cast<float>(m));
+        for (int s = center - 1; s <= center + 1; ++s) {
+            if (s < 0 || s > MOST) continue;
+            const float scale = d.value * static_cast<float>(s);
+            const AffineFit fit = fit_affine<W, N, TOP>(x, w, ideal[j].base, inverse(scale), -ideal[j].min);
+            const float wish = clamp(-fit.offset(scale) * inv_min, 0, MOST);
+            const int nearest = round_to_int(wish, 0, MOST);
+            const int other = static_cast<float>(nearest) < wish ? nearest + 1 : nearest - 1;
+            for (int m : {nearest, other}) {
+                if (m < 0 || m > MOST) continue;
+                const float error = affine_error<W, N, TOP>(x, w, scale, -dmin.value * static_cast<float>(m));
                 if (least < 0 || error < least) least = error, out.scale[j] = s, out.min[j] = m;
             }
         }
-        affine_codes<N, TOP>(in.x + j * N, out.d.value * static_cast<float>(out.scale[j]),
-                             -out.dmin.value * static_cast<float>(out.min[j]), out.code + j * N);
+        out.error += least;
     }
+    return out;
+}
+
+// d and dmin of least squares for the codes and integers of `now`.
+template <int W, int SUBS, int TOP, int MOST>
+QUANT_INLINE AffineBlock<SUBS> refitted(const Block<256>& in, const IdealAffine* ideal, const AffineBlock<SUBS>& now) {
+    constexpr int N = 256 / SUBS;
+    float uu = 0, uv = 0, vv = 0, xu = 0, xv = 0;  // u = scale * code, v = min
+    for (int j = 0; j < SUBS; ++j) {
+        const float s = static_cast<float>(now.scale[j]), m = static_cast<float>(now.min[j]);
+        const AffineFit fit = fit_affine<W, N, TOP>(in.x + j * N, in.w + j * N, ideal[j].base, inverse(now.d.value * s),
+                                                    -now.dmin.value * m);
+        uu += s * s * fit.qq;
+        uv += s * m * fit.q;
+        vv += m * m * fit.w;
+        xu += s * fit.xq;
+        xv += m * fit.wx;
+    }
+    const float determinant = uu * vv - uv * uv;
+    float d = now.d.value, dmin = now.dmin.value;
+    if (determinant > 0) {
+        d = (vv * xu - uv * xv) / determinant;
+        dmin = (uv * xu - uu * xv) / determinant;
+    } else if (uu > 0) {
+        d = xu / uu;
+    }
+    return with_super_scales<W, SUBS, TOP, MOST>(in, ideal, super_scale(d, in.up, in.down),
+                                                 super_scale(dmin, in.up, in.down));
+}
+
+// `in` is changed: where offsets would have to be positive the block is stored upside down (d and dmin negative).
+template <int W, int SUBS, int TOP, int MOST>
+QUANT_INLINE AffineBlock<SUBS> best_affine_block(Block<256>& in, Shrink shrink, int* code) {
+    constexpr int N = 256 / SUBS;
+    float above = 0, below = 0;
+    for (int j = 0; j < SUBS; ++j) {
+        float low = in.x[j * N], high = low;
+        for (int i = 0; i < N; ++i) {
+            low = in.x[j * N + i] < low ? in.x[j * N + i] : low;
+            high = in.x[j * N + i] > high ? in.x[j * N + i] : high;
+        }
+        above += low > 0 ? low : 0;
+        below += high < 0 ? -high : 0;
+    }
+    const bool flip = above > below;
+    if (flip) {
+        for (float& v : in.x) v = -v;
+    }
+    IdealAffine ideal[extent(SUBS)];
+    float most_scale = 0, most_min = 0;
+    for (int j = 0; j < SUBS; ++j) {
+        ideal[j] = ideal_affine<W, N, TOP>(in.x + j * N, in.w + j * N, shrink);
+        most_scale = ideal[j].scale > most_scale ? ideal[j].scale : most_scale;
+        most_min = ideal[j].min > most_min ? ideal[j].min : most_min;
+    }
+    auto best = with_super_scales<W, SUBS, TOP, MOST>(in, ideal, super_scale(most_scale / MOST, in.up, in.down),
+                                                      super_scale(most_min / MOST, in.up, in.down));
+    for (int round = 0; round < 3; ++round) {
+        const auto next = refitted<W, SUBS, TOP, MOST>(in, ideal, best);
+        if (!(next.error < best.error)) break;
+        best = next;
+    }
+    for (int j = 0; j < SUBS; ++j) {
+        affine_codes<W, N, TOP>(in.x + j * N, best.d.value * static_cast<float>(best.scale[j]),
+                                -best.dmin.value * static_cast<float>(best.min[j]), code + j * N);
+    }
+    if (flip) {
+        best.d.bits ^= 0x8000;
+        best.dmin.bits ^= 0x8000;
+    }
+    return best;
 }
 
 }  // namespace quant::search

@@ -50,14 +50,17 @@ void decode_tq2_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void encode_tq1_0(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+namespace {
+
+template <int W>
+QUANT_INLINE void tq1_0_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockTQ1_0*>(blocks);
     search::Block<256> in;
     for (int64_t i = 0; i < n; i += 256, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
-        const search::HalfScale d = search::best_scale<search::Uniform<-1, 1>, 256>(in.x, in.w, in.up, in.down, {0.51f, 1.1f, 32});
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
+        const search::HalfScale d = search::best_scale<W, search::Uniform<-1, 1>, 256>(in, {0.51f, 1.1f, 32, 32});
         int q[256];
-        search::choose_levels<search::Uniform<-1, 1>, 256>(in.x, d.value, q);
+        search::choose_levels<W, search::Uniform<-1, 1>, 256>(in.x, d.value, q);
         block->d.set_bits(d.bits);
         for (int b = 0; b < 32; ++b) block->qs[b] = pack_trits(q + b, 32, 5);
         for (int b = 0; b < 16; ++b) block->qs[32 + b] = pack_trits(q + 160 + b, 16, 5);
@@ -65,14 +68,15 @@ void encode_tq1_0(const void*, const float* x, const float* importance, uint8_t*
     }
 }
 
-void encode_tq2_0(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+template <int W>
+QUANT_INLINE void tq2_0_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockTQ2_0*>(blocks);
     search::Block<256> in;
     for (int64_t i = 0; i < n; i += 256, ++block) {
-        search::load_block(in, x + i, importance ? importance + i : nullptr);
-        const search::HalfScale d = search::best_scale<search::Uniform<-1, 2>, 256>(in.x, in.w, in.up, in.down, {0.6f, 1.1f, 30});
+        search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
+        const search::HalfScale d = search::best_scale<W, search::Uniform<-1, 2>, 256>(in, {0.6f, 1.1f, 30, 30});
         int q[256];
-        search::choose_levels<search::Uniform<-1, 2>, 256>(in.x, d.value, q);
+        search::choose_levels<W, search::Uniform<-1, 2>, 256>(in.x, d.value, q);
         block->d.set_bits(d.bits);
         std::memset(block->qs, 0, sizeof block->qs);
         for (int e = 0; e < 256; ++e) {
@@ -81,5 +85,10 @@ void encode_tq2_0(const void*, const float* x, const float* importance, uint8_t*
         }
     }
 }
+
+}  // namespace
+
+QUANT_ENCODER(encode_tq1_0, tq1_0_body)
+QUANT_ENCODER(encode_tq2_0, tq2_0_body)
 
 }  // namespace quant

@@ -1,0 +1,127 @@
+// Sixteen floats as one value: the virtual vector in which all encoders compute.
+// Vec<8> is two registers of 8 (AVX2), Vec<4> four registers of 4 (SSE2, NEON): the same operations on the same lanes
+// and one tree for sums, hence the same bytes whichever is used. Knows nothing of formats.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace quant {
+
+#define QUANT_INLINE [[gnu::always_inline]] inline
+#define QUANT_LAMBDA __attribute__((always_inline))
+
+inline constexpr int kLanes = 16;
+
+template <int W>
+struct Vec;
+
+template <>
+struct Vec<4> {
+    typedef float Part __attribute__((vector_size(16)));
+    Part a, b, c, d;
+
+    QUANT_INLINE static Vec all(float v) {
+        const Part p = {v, v, v, v};
+        return {p, p, p, p};
+    }
+    QUANT_INLINE static Vec load(const float* at) {
+        Vec v;
+        __builtin_memcpy(&v, at, sizeof v);
+        return v;
+    }
+    QUANT_INLINE void store(float* at) const { __builtin_memcpy(at, this, sizeof *this); }
+    QUANT_INLINE float sum() const {
+        const Part t = (a + c) + (b + d);
+        return (t[0] + t[2]) + (t[1] + t[3]);
+    }
+};
+
+template <>
+struct Vec<8> {
+    typedef float Part __attribute__((vector_size(32)));
+    typedef float Half __attribute__((vector_size(16)));
+    Part a, b;
+
+    QUANT_INLINE static Vec all(float v) {
+        const Part p = {v, v, v, v, v, v, v, v};
+        return {p, p};
+    }
+    QUANT_INLINE static Vec load(const float* at) {
+        Vec v;
+        __builtin_memcpy(&v, at, sizeof v);
+        return v;
+    }
+    QUANT_INLINE void store(float* at) const { __builtin_memcpy(at, this, sizeof *this); }
+    QUANT_INLINE float sum() const {
+        const Part s = a + b;
+        Half low, high;
+        __builtin_memcpy(&low, &s, sizeof low);
+        __builtin_memcpy(&high, reinterpret_cast<const char*>(&s) + sizeof low, sizeof high);
+        const Half t = low + high;
+        return (t[0] + t[2]) + (t[1] + t[3]);
+    }
+};
+
+// One operation on the parts X, Y, Z of up to three operands, for both widths.
+#define QUANT_LANES(name, expression)                                                 \
+    template <class V>                                                                \
+    QUANT_INLINE V name(const V& x, const V& y = V(), const V& z = V()) {             \
+        V out;                                                                        \
+        QUANT_PART(a, expression)                                                     \
+        QUANT_PART(b, expression)                                                     \
+        if constexpr (requires { out.c; }) {                                          \
+            QUANT_PART(c, expression)                                                 \
+            QUANT_PART(d, expression)                                                 \
+        }                                                                             \
+        return out;                                                                   \
+    }
+#define QUANT_PART(part, expression)                                                  \
+    {                                                                                 \
+        [[maybe_unused]] const auto &X = x.part, &Y = y.part, &Z = z.part;            \
+        out.part = expression;                                                        \
+    }
+QUANT_LANES(add, X + Y)
+QUANT_LANES(subtract, X - Y)
+QUANT_LANES(multiply, X * Y)
+QUANT_LANES(min, X < Y ? X : Y)
+QUANT_LANES(max, X > Y ? X : Y)
+QUANT_LANES(magnitude, X < -X ? -X : X)
+QUANT_LANES(if_above, X > Y ? Z : Y * 0)    // z where x > y, else 0; y finite
+QUANT_LANES(with_sign, Y < Y * 0 ? -X : X)  // x with its sign turned where y < 0
+// To the nearest integer, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves no bits for the fraction.
+QUANT_LANES(round_even, (X + 12582912.0f) - 12582912.0f)
+#undef QUANT_LANES
+#undef QUANT_PART
+
+template <int W>
+QUANT_INLINE Vec<W> operator+(const Vec<W>& x, const Vec<W>& y) { return add(x, y); }
+template <int W>
+QUANT_INLINE Vec<W> operator-(const Vec<W>& x, const Vec<W>& y) { return subtract(x, y); }
+template <int W>
+QUANT_INLINE Vec<W> operator*(const Vec<W>& x, const Vec<W>& y) { return multiply(x, y); }
+
+// Whether encoders run with registers of 8; set from the processor at start, and by the test that compares both.
+bool wide_lanes();
+void set_wide_lanes(bool wide);  // false on any processor; true only where the processor has AVX2
+
+// Defines `void name(head, x, importance, blocks, n)`, which calls body<8> compiled for AVX2 where there is AVX2,
+// otherwise body<4>.
+#if defined(__x86_64__)
+#define QUANT_ENCODER(name, body)                                                                              \
+    [[gnu::target("avx2")]] static void name##_wide(const float* x, const float* importance, uint8_t* blocks,  \
+                                                    int64_t n) {                                               \
+        body<8>(x, importance, blocks, n);                                                                     \
+    }                                                                                                          \
+    void name(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {              \
+        if (wide_lanes()) return name##_wide(x, importance, blocks, n);                                        \
+        body<4>(x, importance, blocks, n);                                                                     \
+    }
+#else
+#define QUANT_ENCODER(name, body)                                                                              \
+    void name(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {              \
+        body<4>(x, importance, blocks, n);                                                                     \
+    }
+#endif
+
+}  // namespace quant
