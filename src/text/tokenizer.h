@@ -25,6 +25,7 @@ struct Vocabulary {
     int32_t bos = -1, eos = -1, eot = -1, eom = -1, unk = -1, pad = -1, sep = -1;
     bool add_bos = false, add_eos = false;
     bool add_space_prefix = true, remove_extra_whitespaces = false;
+    bool special_eats_space = false;  // blanks behind a special token belong to it (phi-3)
 };
 
 class Tokenizer {
