@@ -116,23 +116,38 @@ Status check_kernel_environment() {
     return {};
 }
 
-size_t q8_matrix_bytes(int64_t cols, int64_t rows) {
+namespace {
+
+// The parts of a Q8Matrix, each from a cache line on: codes, a scale per 32 of them, sums per 16 and per 32.
+struct Q8Layout {
+    size_t scales, sums, block_sums, end;
+};
+
+Q8Layout q8_layout(int64_t cols, int64_t rows) {
     const auto codes = static_cast<size_t>(cols * rows);
-    // Three parts, each rounded up to a cache line: codes, a float per 32 of them, a float per 16.
     const auto lines = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
-    return lines(codes) + lines(codes / 32 * sizeof(float)) + lines(codes / 16 * sizeof(float));
+    Q8Layout at{};
+    at.scales = lines(codes);
+    at.sums = at.scales + lines(codes / 32 * sizeof(float));
+    at.block_sums = at.sums + lines(codes / 16 * sizeof(float));
+    at.end = at.block_sums + lines(codes / 32 * sizeof(float));
+    return at;
 }
 
+}  // namespace
+
+size_t q8_matrix_bytes(int64_t cols, int64_t rows) { return q8_layout(cols, rows).end; }
+
 Q8Matrix q8_matrix_at(void* buffer, int64_t cols, int64_t rows) {
-    const auto codes = static_cast<size_t>(cols * rows);
-    const auto lines = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
-    auto* at = static_cast<int8_t*>(buffer);
+    const Q8Layout at = q8_layout(cols, rows);
+    auto* bytes = static_cast<uint8_t*>(buffer);
     Q8Matrix out;
     out.cols = cols;
     out.rows = rows;
-    out.codes = at;
-    out.scales = reinterpret_cast<float*>(at + lines(codes));
-    out.sums = reinterpret_cast<float*>(at + lines(codes) + lines(codes / 32 * sizeof(float)));
+    out.codes = static_cast<int8_t*>(buffer);
+    out.scales = reinterpret_cast<float*>(bytes + at.scales);
+    out.sums = reinterpret_cast<float*>(bytes + at.sums);
+    out.block_sums = reinterpret_cast<float*>(bytes + at.block_sums);
     return out;
 }
 

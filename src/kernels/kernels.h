@@ -20,11 +20,17 @@ struct Q8Matrix {
     int8_t* codes = nullptr;  // [rows, cols]
     float* scales = nullptr;  // [rows, cols / 32]
     float* sums = nullptr;    // [rows, cols / 16]: scale * (sum of 16 codes), for formats with a minimum
+    float* block_sums = nullptr;  // [rows, cols / 32]: scale * (sum of 32 codes), likewise
     int64_t cols = 0, rows = 0;
 
     int8_t* row_codes(int64_t row) const { return codes + row * cols; }
     float* row_scales(int64_t row) const { return scales + row * (cols / 32); }
     float* row_sums(int64_t row) const { return sums + row * (cols / 16); }
+    float* row_block_sums(int64_t row) const { return block_sums + row * (cols / 32); }
+    // Rows [row, row + count) as a matrix of their own.
+    Q8Matrix slice(int64_t row, int64_t count) const {
+        return {row_codes(row), row_scales(row), row_sums(row), row_block_sums(row), cols, count};
+    }
 };
 // Bytes for `rows` rows, and the views into one buffer of that size.
 size_t q8_matrix_bytes(int64_t cols, int64_t rows);

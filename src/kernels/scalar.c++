@@ -72,6 +72,7 @@ void quantize_q8_scalar(const float* x, int64_t x_stride, Q8Matrix out, int64_t 
         int8_t* codes = out.row_codes(row);
         float* scales = out.row_scales(row);
         float* sums = out.row_sums(row);
+        float* block_sums = out.row_block_sums(row);
         for (int64_t block = 0; block < out.cols / kQ8Block; ++block, from += kQ8Block, codes += kQ8Block) {
             uint32_t largest = 0;
             for (int64_t i = 0; i < kQ8Block; ++i) {
@@ -80,7 +81,7 @@ void quantize_q8_scalar(const float* x, int64_t x_stride, Q8Matrix out, int64_t 
             if (largest < kQ8TinyBits || largest >= kQ8InfinityBits) {
                 const float scale = largest < kQ8TinyBits ? 0.0f : std::bit_cast<float>(kQ8NanBits);
                 std::memset(codes, 0, kQ8Block);
-                scales[block] = sums[2 * block] = sums[2 * block + 1] = scale;
+                scales[block] = sums[2 * block] = sums[2 * block + 1] = block_sums[block] = scale;
                 continue;
             }
             const float max = std::bit_cast<float>(largest);
@@ -89,11 +90,11 @@ void quantize_q8_scalar(const float* x, int64_t x_stride, Q8Matrix out, int64_t 
                 codes[i] = static_cast<int8_t>(std::nearbyint(from[i] * inverse));
             }
             scales[block] = scale;
-            for (int half = 0; half < 2; ++half) {
-                int sum = 0;
-                for (int i = 0; i < 16; ++i) sum += codes[16 * half + i];
-                sums[2 * block + half] = scale * static_cast<float>(sum);
-            }
+            int sum[2] = {0, 0};
+            for (int i = 0; i < kQ8Block; ++i) sum[i / 16] += codes[i];
+            sums[2 * block] = scale * static_cast<float>(sum[0]);
+            sums[2 * block + 1] = scale * static_cast<float>(sum[1]);
+            block_sums[block] = scale * static_cast<float>(sum[0] + sum[1]);
         }
     }
 }

@@ -1,0 +1,273 @@
+// Products with weights: every table this processor can run, every format, many shapes, against sums in double of the
+// decoded weights times the activations. All memory lies against inaccessible pages; output margins must stay as they were.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/rng.h"
+#include "kernels/kernels.h"
+#include "tests/check.h"
+#include "tests/guarded.h"
+
+using namespace quant;
+
+namespace {
+
+using Edge = Guarded::Edge;
+constexpr float kPoison = -123.25f;
+
+// Random bytes, rolled again until the block's values are neither huge nor all tiny.
+void random_block(const Format& f, Rng& rng, uint8_t* block) {
+    float values[256];
+    for (;;) {
+        for (uint32_t i = 0; i < f.bytes; ++i) block[i] = static_cast<uint8_t>(rng.next());
+        f.decode(nullptr, block, values, f.block);
+        float largest = 0;
+        for (uint32_t i = 0; i < f.block; ++i) {
+            largest = std::isfinite(values[i]) ? std::max(largest, std::fabs(values[i])) : INFINITY;
+        }
+        if (largest > 1e-3f && largest < 10.0f) return;
+    }
+}
+
+struct Shape {
+    int64_t row_begin, row_end, rows, n, cols;
+    std::string text() const {
+        return "rows " + std::to_string(row_begin) + "-" + std::to_string(row_end) + " of " + std::to_string(rows) + ", n " +
+               std::to_string(n) + ", cols " + std::to_string(cols);
+    }
+};
+
+std::string number(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.9g", value);
+    return text;
+}
+
+// Weights, activations and the exact answer for one format and shape.
+struct Problem {
+    const Format& format;
+    Shape shape;
+    Guarded weights, x, codes, scales, sums, block_sums;
+    Q8Matrix q;
+    std::vector<float> decoded;
+
+    static size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
+
+    Problem(const Format& f, Shape s, Edge edge, uint64_t seed)
+        : format(f), shape(s), weights(f.tensor_bytes(s.cols, s.rows), edge), x(floats(s.n * s.cols), edge),
+          codes(static_cast<size_t>(s.n * s.cols), edge), scales(floats(s.n * s.cols / 32), edge),
+          sums(floats(s.n * s.cols / 16), edge), block_sums(floats(s.n * s.cols / 32), edge),
+          decoded(static_cast<size_t>(s.cols * s.rows)) {
+        Rng rng(seed);
+        for (size_t at = 0; at < weights.size(); at += f.bytes) random_block(f, rng, weights.data() + at);
+        decode_rows(f, view(), 0, s.rows, decoded.data());
+        // A mean away from zero, so that sums matter, and single outliers.
+        for (int64_t i = 0; i < s.n * s.cols; ++i) {
+            const double value = rng.gaussian() + 0.3;
+            x.as<float>()[i] = static_cast<float>(rng.below(50) ? value : 20 * value);
+        }
+        q.codes = codes.as<int8_t>();
+        q.scales = scales.as<float>();
+        q.sums = sums.as<float>();
+        q.block_sums = block_sums.as<float>();
+        q.cols = s.cols;
+        q.rows = s.n;
+        if (f.activation == Activation::q8) {
+            available_kernels().front()->quantize_q8(x.as<float>(), s.cols, q, 0, s.n);
+        }
+    }
+
+    EncodedView view() const { return {weights.data(), shape.cols, shape.rows}; }
+
+    double activation(int64_t t, int64_t k, bool exact) const {
+        if (exact || format.activation == Activation::f32) return static_cast<double>(x.as<float>()[t * shape.cols + k]);
+        return static_cast<double>(q.codes[t * shape.cols + k]) *
+               static_cast<double>(q.scales[(t * shape.cols + k) / 32]);
+    }
+};
+
+// Products in float may be off by 1e-6 of the sum of what was added: per group of 32 the largest weight times all |x|
+// (a minimum and a product may cancel within a group), at most twice that.
+void check_product(const Problem& p, MatmulFn product, bool exact, const std::string& what) {
+    const Shape& s = p.shape;
+    const int64_t stride = s.rows + 3;
+    for (const Edge edge : {Edge::behind, Edge::before}) {
+        const int64_t outputs = (s.n - 1) * stride + s.rows;
+        Guarded y(Problem::floats(outputs), edge), scratch(kMatmulScratch, edge);
+        std::fill_n(y.as<float>(), outputs, kPoison);
+        MatmulArgs args;
+        args.format = &p.format;
+        args.w = p.view();
+        args.x = p.x.as<float>();
+        args.x_stride = s.cols;
+        args.xq = &p.q;
+        args.n = s.n;
+        args.y = y.as<float>();
+        args.y_stride = stride;
+        args.row_begin = s.row_begin;
+        args.row_end = s.row_end;
+        args.scratch = scratch.data();
+        product(args);
+        for (int64_t t = 0; t < s.n; ++t) {
+            for (int64_t row = 0; row < stride; ++row) {
+                if (t * stride + row >= outputs) break;
+                const float got = y.as<float>()[t * stride + row];
+                if (row < s.row_begin || row >= s.row_end) {
+                    CHECK_MSG(got == kPoison, what + ": wrote outside its rows, " + s.text());
+                    continue;
+                }
+                if (edge == Edge::before && row > s.row_begin) continue;  // the same numbers again
+                double sum = 0, terms = 0;
+                const float* w = p.decoded.data() + row * s.cols;
+                for (int64_t k = 0; k < s.cols; k += 32) {
+                    double largest = 0, magnitude = 0;
+                    for (int64_t i = k; i < std::min(k + 32, s.cols); ++i) {
+                        const double a = p.activation(t, i, exact);
+                        sum += static_cast<double>(w[i]) * a;
+                        largest = std::max(largest, std::fabs(static_cast<double>(w[i])));
+                        magnitude += std::fabs(a);
+                    }
+                    terms += largest * magnitude;
+                }
+                CHECK_MSG(std::fabs(static_cast<double>(got) - sum) <= 1e-6 * terms,
+                          what + " is " + number(static_cast<double>(got)) + " not " + number(sum) + ", terms " + number(terms) +
+                              ", t " + std::to_string(t) + " row " + std::to_string(row) + ", " + s.text());
+            }
+        }
+    }
+}
+
+// Row tails 1 to 17, n 1 to 9, 16 and 33, 1 to 16 blocks, and lengths across the chunks that kernels work in.
+std::vector<Shape> shapes(const Format& f) {
+    std::vector<Shape> all;
+    const auto block = static_cast<int64_t>(f.block);
+    const int64_t ns[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33};
+    for (int64_t i = 0; i < 34; ++i) {
+        const int64_t rows = i % 17 + 1, begin = i % 3;
+        all.push_back({begin, begin + rows, begin + rows + i % 2, ns[i % 11], block * (i % 16 + 1)});
+    }
+    for (const int64_t n : {1, 2, 5}) all.push_back({2, 21, 21, n, 1024 + 2 * std::max<int64_t>(block, 32)});
+    all.push_back({0, 3, 3, 1, 2048});
+    all.push_back({0, 17, 18, 261, 256});
+    return all;
+}
+
+bool is_weight(const Format& f) { return f.activation != Activation::none; }
+
+}  // namespace
+
+TEST(every_format_has_both_kernels_in_every_table) {
+    for (const Kernels* table : available_kernels()) {
+        CHECK(table->matmul_exact != nullptr);
+        for (const Format& f : formats()) {
+            const MatmulKernels& m = table->matmul[static_cast<size_t>(f.slot)];
+            const bool complete = m.gemv && m.gemm && m.gemm_min_rows >= 1 && *m.gemv_name && *m.gemm_name;
+            CHECK_MSG(complete == is_weight(f), std::string(table->isa) + " " + f.name);
+        }
+    }
+}
+
+TEST(products_of_every_table_and_format_equal_the_sum_in_double) {
+    uint64_t seed = 1;
+    for (const Format& f : formats()) {
+        if (!is_weight(f)) continue;
+        for (const Shape& s : shapes(f)) {
+            const Problem p(f, s, seed % 2 ? Edge::behind : Edge::before, seed);
+            ++seed;
+            for (const Kernels* table : available_kernels()) {
+                const MatmulKernels& m = table->matmul[static_cast<size_t>(f.slot)];
+                if (s.n <= 9) check_product(p, m.gemv, false, m.gemv_name);
+                check_product(p, m.gemm, false, m.gemm_name);
+                check_product(p, table->matmul_exact, true, std::string("exact product of ") + f.name + " " + table->isa);
+            }
+        }
+    }
+}
+
+// Float formats have no block: any number of columns.
+TEST(products_of_float_weights_take_any_number_of_columns) {
+    uint64_t seed = 1000;
+    for (const FormatSlot slot : {FormatSlot::f32, FormatSlot::f16, FormatSlot::bf16}) {
+        const Format& f = format_of(slot);
+        for (int64_t cols = 17; cols <= 300; cols += cols < 70 ? 1 : 47) {
+            const Problem p(f, {1, 19, 20, cols % 14 + 1, cols}, Edge::behind, ++seed);
+            for (const Kernels* table : available_kernels()) {
+                const MatmulKernels& m = table->matmul[static_cast<size_t>(slot)];
+                check_product(p, m.gemv, false, m.gemv_name);
+                check_product(p, m.gemm, false, m.gemm_name);
+            }
+        }
+    }
+}
+
+// The largest codes on both sides: what would overflow int16 in between shows here.
+TEST(products_of_extreme_codes_do_not_saturate) {
+    for (const Format& f : formats()) {
+        if (f.activation != Activation::q8) continue;
+        for (const int fill : {0x00, 0x7f, 0x80, 0xff, 0xaa, 0x55}) {
+            for (const int sign : {-1, 1}) {
+                Problem p(f, {0, 17, 17, 5, 1024}, Edge::behind, 77);
+                for (size_t at = 0; at < p.weights.size(); at += f.bytes) {
+                    // All bytes alike would make the scales extreme or not a number: keep the changes that leave values sane.
+                    for (uint32_t i = 0; i < f.bytes; ++i) {
+                        uint8_t* byte = p.weights.data() + at + i;
+                        const uint8_t before = *byte;
+                        *byte = static_cast<uint8_t>(fill);
+                        float values[256];
+                        f.decode(nullptr, p.weights.data() + at, values, f.block);
+                        for (uint32_t e = 0; e < f.block; ++e) {
+                            if (!(std::fabs(values[e]) < 1e3f)) *byte = before;
+                        }
+                    }
+                }
+                decode_rows(f, p.view(), 0, p.shape.rows, p.decoded.data());
+                for (int64_t i = 0; i < p.shape.n * p.shape.cols; ++i) {
+                    p.x.as<float>()[i] = static_cast<float>(sign) * (i % 7 == 6 && fill == 0x55 ? -1.0f : 1.0f);
+                }
+                available_kernels().front()->quantize_q8(p.x.as<float>(), p.shape.cols, p.q, 0, p.shape.n);
+                for (const Kernels* table : available_kernels()) {
+                    const MatmulKernels& m = table->matmul[static_cast<size_t>(f.slot)];
+                    check_product(p, m.gemv, false, m.gemv_name);
+                    check_product(p, m.gemm, false, m.gemm_name);
+                }
+            }
+        }
+    }
+}
+
+TEST(a_forced_instruction_set_is_the_active_one) {
+    const std::string best = available_kernels().back()->isa;
+    for (const Kernels* table : available_kernels()) {
+        CHECK(force_kernels(table->isa).ok());
+        CHECK(&kernels() == table);
+        setenv("QUANT_ISA", table->isa, 1);
+        CHECK(force_kernels(best).ok());
+        CHECK(check_kernel_environment().ok());
+        CHECK_MSG(std::string(kernels().isa) == table->isa, kernels().isa);
+    }
+    for (const char* wrong : {"avx3", "sse", "AVX2 ", "neon_magic"}) {
+        const Status unknown = force_kernels(wrong);
+        CHECK(!unknown.ok() && unknown.error().code == Code::usage);
+        CHECK_MSG(unknown.error().text.find("scalar") != std::string::npos, unknown.error().text);
+        setenv("QUANT_ISA", wrong, 1);
+        CHECK(!check_kernel_environment().ok());
+    }
+    unsetenv("QUANT_ISA");
+    CHECK(check_kernel_environment().ok());
+    CHECK(force_kernels(best).ok());
+}
+
+TEST(names_of_kernels_say_what_they_are) {
+    for (const Kernels* table : available_kernels()) {
+        for (const MatmulKernels& m : table->matmul) {
+            if (!m.gemv) continue;
+            CHECK_MSG(std::string(m.gemv_name).starts_with("gemv_"), m.gemv_name);
+            CHECK_MSG(std::string(m.gemm_name).starts_with("gemm_"), m.gemm_name);
+        }
+    }
+}
+
+TEST_MAIN
