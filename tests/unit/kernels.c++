@@ -90,13 +90,14 @@ struct Problem {
 };
 
 // Products in float may be off by 1e-6 of the sum of what was added: per group of 32 the largest weight times all |x|
-// (a minimum and a product may cancel within a group), at most twice that.
-void check_product(const Problem& p, MatmulFn product, bool exact, const std::string& what) {
+// (a minimum and a product may cancel within a group). `floor` is added to that weight.
+void check_product(const Problem& p, MatmulFn product, bool exact, const std::string& what, double floor = 0) {
     const Shape& s = p.shape;
     const int64_t stride = s.rows + 3;
     for (const Edge edge : {Edge::behind, Edge::before}) {
         const int64_t outputs = (s.n - 1) * stride + s.rows;
-        Guarded y(Problem::floats(outputs), edge), scratch(kMatmulScratch, edge);
+        Guarded y(Problem::floats(outputs), edge);
+        static const Guarded scratch_behind(kMatmulScratch, Edge::behind), scratch_before(kMatmulScratch, Edge::before);
         std::fill_n(y.as<float>(), outputs, kPoison);
         MatmulArgs args;
         args.format = &p.format;
@@ -109,7 +110,7 @@ void check_product(const Problem& p, MatmulFn product, bool exact, const std::st
         args.y_stride = stride;
         args.row_begin = s.row_begin;
         args.row_end = s.row_end;
-        args.scratch = scratch.data();
+        args.scratch = (edge == Edge::behind ? scratch_behind : scratch_before).data();
         product(args);
         for (int64_t t = 0; t < s.n; ++t) {
             for (int64_t row = 0; row < stride; ++row) {
@@ -130,7 +131,7 @@ void check_product(const Problem& p, MatmulFn product, bool exact, const std::st
                         largest = std::max(largest, std::fabs(static_cast<double>(w[i])));
                         magnitude += std::fabs(a);
                     }
-                    terms += largest * magnitude;
+                    terms += (largest + floor) * magnitude;
                 }
                 CHECK_MSG(std::fabs(static_cast<double>(got) - sum) <= 1e-6 * terms,
                           what + " is " + number(static_cast<double>(got)) + " not " + number(sum) + ", terms " + number(terms) +
@@ -219,7 +220,7 @@ TEST(products_of_extreme_codes_do_not_saturate) {
                         float values[256];
                         f.decode(nullptr, p.weights.data() + at, values, f.block);
                         for (uint32_t e = 0; e < f.block; ++e) {
-                            if (!(std::fabs(values[e]) < 1e3f)) *byte = before;
+                            if (!(std::fabs(values[e]) < 16.0f)) *byte = before;
                         }
                     }
                 }
@@ -228,10 +229,13 @@ TEST(products_of_extreme_codes_do_not_saturate) {
                     p.x.as<float>()[i] = static_cast<float>(sign) * (i % 7 == 6 && fill == 0x55 ? -1.0f : 1.0f);
                 }
                 available_kernels().front()->quantize_q8(p.x.as<float>(), p.shape.cols, p.q, 0, p.shape.n);
+                // Codes may now all stand for zero, which offsets reach by cancelling: an error of rounding, while one unit
+                // of saturation is in the thousands of codes.
+                constexpr double kFloor = 0.1;
                 for (const Kernels* table : available_kernels()) {
                     const MatmulKernels& m = table->matmul[static_cast<size_t>(f.slot)];
-                    check_product(p, m.gemv, false, m.gemv_name);
-                    check_product(p, m.gemm, false, m.gemm_name);
+                    check_product(p, m.gemv, false, m.gemv_name, kFloor);
+                    check_product(p, m.gemm, false, m.gemm_name, kFloor);
                 }
             }
         }
