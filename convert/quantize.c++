@@ -36,13 +36,23 @@ struct Settings {
     bool json = false, quiet = false, verbose = false;
 };
 
+std::string recipe_table() {
+    std::string lines;
+    for (const std::string& name : recipe_names()) {
+        const auto recipe = find_recipe(name);
+        std::string purpose = recipe->purpose;
+        if (recipe->name != name) purpose = recipe->name + (purpose.empty() ? "" : ": " + purpose);
+        const std::string number = recipe->file_type >= 0 ? std::to_string(recipe->file_type) : "";
+        lines += format_text("  %-10s %4s  %s\n", name.c_str(), number.c_str(), purpose.c_str());
+    }
+    return lines;
+}
+
 Options describe(Settings& s) {
     QuantizeOptions& o = s.options;
     Options options("quant quantize IN [OUT] TYPE [THREADS] [options]", "Writes a GGUF in another number format.", kExamples);
     options.positional(&s.positional, 2, 4);
-    std::string types;
-    for (const std::string& name : recipe_names()) types += (types.empty() ? "" : " ") + name;
-    options.section("TYPE, in any case, is one of these or a number of general.file_type\n  " + types + "\n\noptions");
+    options.section("TYPE, in any case, or its number\n" + recipe_table() + "\noptions");
     options.integer("-t --threads", "N", "threads (default: the physical cores)", &s.threads, 1, kMaxThreads);
     options.flag("--dry-run", "print the plan and the exact size, write nothing", &o.dry_run);
     options.flag("--force", "replace an existing output", &o.force);

@@ -43,10 +43,25 @@ Result<std::optional<ImportanceMatrix>> read_importance(const QuantizeOptions& o
     return std::optional<ImportanceMatrix>(std::move(matrix));
 }
 
+// An error with the option's name before it.
+Status named(const char* option, Status status) {
+    if (status) return status;
+    return Error{status.error().code, std::string(option) + ": " + status.error().text};
+}
+
+Status set_format(const char* option, const std::string& name, const Format*& format) {
+    if (name.empty()) return {};
+    auto found = find_target_format(name);
+    if (!found) return named(option, std::move(found.error()));
+    format = *found;
+    return {};
+}
+
 Result<TensorPatterns> read_patterns(const QuantizeOptions& options) {
     TensorPatterns patterns;
     for (const TensorTypeOption& option : options.tensor_types)
-        TRY(option.file ? patterns.add_file(option.text) : patterns.add(option.text));
+        TRY(named(option.file ? "--tensor-type-file" : "--tensor-type",
+                  option.file ? patterns.add_file(option.text) : patterns.add(option.text)));
     return patterns;
 }
 
@@ -60,7 +75,8 @@ Result<Metadata> output_metadata(const Metadata& source, const Recipe& recipe, c
         if (recipe.file_type >= 0) metadata.set("general.file_type", Value::of_u32(static_cast<uint32_t>(recipe.file_type)));
         else metadata.erase("general.file_type");
     }
-    for (const std::string& row : options.override_metadata) TRY(override_metadata(row, metadata));
+    for (const std::string& row : options.override_metadata)
+        TRY(named("--override-kv", override_metadata(row, metadata)));
     if (importance) {
         metadata.set("quantize.imatrix.file", Value::of_string(importance->file));
         if (!importance->datasets.empty())
@@ -110,14 +126,8 @@ Result<Plan> plan_job(const QuantizeOptions& options, const Recipe& recipe, Job&
     choices.pure = options.pure;
     choices.leave_output = options.leave_output;
     choices.allow_requantize = options.allow_requantize;
-    if (!options.output_format.empty()) {
-        LET(format, find_target_format(options.output_format));
-        choices.output_format = format;
-    }
-    if (!options.embedding_format.empty()) {
-        LET(format, find_target_format(options.embedding_format));
-        choices.embedding_format = format;
-    }
+    TRY(set_format("--output-tensor-type", options.output_format, choices.output_format));
+    TRY(set_format("--token-embedding-type", options.embedding_format, choices.embedding_format));
     choices.patterns = &job.patterns;
     choices.importance = job.importance ? &*job.importance : nullptr;
     return make_plan(job.metadata, job.source->tensors(), choices);

@@ -73,7 +73,7 @@ struct Rule {
     const char* reason;
 };
 
-constexpr const char* kSensitive = "values and down projections: more bits in the first and last eighth and every third layer";
+constexpr const char* kSensitive = "first or last eighth of the layers, or every third";
 constexpr const char* kFirstLayers = "first layers";
 constexpr const char* kShared = "value heads shared by 4 or more query heads";
 constexpr const char* kValues = "value projection";
