@@ -45,6 +45,8 @@ LINK_HARDENING = -pie -Wl,-z,relro -Wl,-z,now
 CXX_RUNTIME = -lstdc++
 endif
 
+# Index arithmetic of the instruction sets' files mixes int and pointers' widths on purpose.
+$(BUILD)/src/kernels/avx%.o $(BUILD)/src/kernels/neon%.o: WARNINGS += -Wno-conversion -Wno-sign-conversion
 LEVEL = $(OPTIMIZE)
 $(BUILD)/src/kernels/%.o $(BUILD)/src/formats/%.o: LEVEL = $(OPTIMIZE_HOT)
 # Instruction sets live in files of their own, named after them; only those get the flags. CMakeLists.txt has the same list.
