@@ -1,7 +1,7 @@
 // Whole models against logits that other programs computed; what must not change a result (batches, threads, truncation).
 #include <numeric>
 
-#include "../check.h"
+#include "tests/check.h"
 #include "../reference_logits.h"
 #include "base/log.h"
 #include "model/session.h"

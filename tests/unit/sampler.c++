@@ -7,7 +7,7 @@
 #include <map>
 #include <numeric>
 
-#include "check.h"
+#include "tests/check.h"
 
 using namespace quant;
 

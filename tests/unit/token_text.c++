@@ -2,7 +2,7 @@
 #include "cli/token_text.h"
 
 #include "base/rng.h"
-#include "check.h"
+#include "tests/check.h"
 #include "cli/run_options.h"
 
 using namespace quant;
