@@ -16,6 +16,7 @@ model: base formats kernels tensor gguf text
 architectures: base formats kernels tensor gguf text model
 convert: base formats kernels tensor gguf text model architectures cli
 cli: base formats kernels tensor gguf text model architectures
+abi: base formats kernels tensor gguf text model architectures
 '
 
 files=$(find src models convert quant.h quant.c++ \( -name '*.c++' -o -name '*.h' \) 2>/dev/null | sort)
