@@ -19,6 +19,7 @@ struct Vec;
 template <>
 struct Vec<4> {
     typedef float Part __attribute__((vector_size(16)));
+    typedef float Stored __attribute__((vector_size(16), aligned(4), may_alias));
     Part a, b, c, d;
 
     QUANT_INLINE static Vec all(float v) {
@@ -26,11 +27,16 @@ struct Vec<4> {
         return {p, p, p, p};
     }
     QUANT_INLINE static Vec load(const float* at) {
-        Vec v;
-        __builtin_memcpy(&v, at, sizeof v);
-        return v;
+        const Stored* from = reinterpret_cast<const Stored*>(at);
+        return {from[0], from[1], from[2], from[3]};
     }
-    QUANT_INLINE void store(float* at) const { __builtin_memcpy(at, this, sizeof *this); }
+    QUANT_INLINE void store(float* at) const {
+        Stored* to = reinterpret_cast<Stored*>(at);
+        to[0] = a;
+        to[1] = b;
+        to[2] = c;
+        to[3] = d;
+    }
     QUANT_INLINE float sum() const {
         const Part t = (a + c) + (b + d);
         return (t[0] + t[2]) + (t[1] + t[3]);
@@ -40,6 +46,7 @@ struct Vec<4> {
 template <>
 struct Vec<8> {
     typedef float Part __attribute__((vector_size(32)));
+    typedef float Stored __attribute__((vector_size(32), aligned(4), may_alias));
     typedef float Half __attribute__((vector_size(16)));
     Part a, b;
 
@@ -48,11 +55,14 @@ struct Vec<8> {
         return {p, p};
     }
     QUANT_INLINE static Vec load(const float* at) {
-        Vec v;
-        __builtin_memcpy(&v, at, sizeof v);
-        return v;
+        const Stored* from = reinterpret_cast<const Stored*>(at);
+        return {from[0], from[1]};
     }
-    QUANT_INLINE void store(float* at) const { __builtin_memcpy(at, this, sizeof *this); }
+    QUANT_INLINE void store(float* at) const {
+        Stored* to = reinterpret_cast<Stored*>(at);
+        to[0] = a;
+        to[1] = b;
+    }
     QUANT_INLINE float sum() const {
         const Part s = a + b;
         Half low, high;

@@ -134,7 +134,7 @@ QUANT_INLINE void q5_0_body(const float* x, const float* importance, uint8_t* bl
     search::Block<32> in;
     for (int64_t i = 0; i < n; i += 32, ++block) {
         search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
-        const search::HalfScale d = search::best_scale<W, search::Uniform<-16, 15>, 32>(in, {14.4f, 1.0125f, 20, 60});
+        const search::HalfScale d = search::best_scale<W, search::Uniform<-16, 15>, 32>(in, {13.2f, 1.012f, 24, 64});
         int q[32];
         search::choose_levels<W, search::Uniform<-16, 15>, 32>(in.x, d.value, q);
         block->d.set_bits(d.bits);

@@ -90,7 +90,7 @@ QUANT_INLINE void q5_k_body(const float* x, const float* importance, uint8_t* bl
     int code[256];
     for (int64_t i = 0; i < n; i += 256, ++block) {
         search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
-        const auto best = search::best_affine_block<W, 8, 31, 63>(in, {-0.01f, 0.01f, 5}, code);
+        const auto best = search::best_affine_block<W, 8, 31, 63>(in, {-0.02f, 0.01f, 6}, code);
         block->d.set_bits(best.d.bits);
         block->dmin.set_bits(best.dmin.bits);
         store_scales(best.scale, best.min, block->scales);

@@ -96,10 +96,10 @@ QUANT_INLINE HalfScale half_neighbor(HalfScale half, int step, float down) {
 
 // ---- one scale: x ~ d * level, the level one of a fixed set ----------------------------------------------------
 
-// Sets of levels. nearest(v) is the level next to v.
+// Sets of levels. nearest(v) is the level next to v; kStep a typical distance between levels.
 template <int LOW, int HIGH>
 struct Uniform {
-    static constexpr float kLow = LOW, kHigh = HIGH;
+    static constexpr float kLow = LOW, kHigh = HIGH, kStep = 1;
     template <int W>
     QUANT_INLINE static Vec<W> nearest(const Vec<W>& v) {
         return round_even(min(max(v, Vec<W>::all(kLow)), Vec<W>::all(kHigh)));
@@ -108,7 +108,7 @@ struct Uniform {
 
 // The 16 uneven levels of IQ4_NL and IQ4_XS, found by counting the midpoints below v.
 struct Iq4 {
-    static constexpr float kLow = -127, kHigh = 113;
+    static constexpr float kLow = -127, kHigh = 113, kStep = 12;
     template <int W>
     QUANT_INLINE static Vec<W> nearest(const Vec<W>& v) {
         constexpr float kMid[15] = {-115.5f, -93.5f, -74, -57, -42, -28.5f, -16, -4.5f, 7, 19, 31.5f, 45.5f, 61, 79, 101};
@@ -121,7 +121,7 @@ struct Iq4 {
 
 // Twice the values of E2M1.
 struct E2m1 {
-    static constexpr float kLow = -12, kHigh = 12;
+    static constexpr float kLow = -12, kHigh = 12, kStep = 1;
     template <int W>
     QUANT_INLINE static Vec<W> nearest(const Vec<W>& v) {
         constexpr float kMid[7] = {0.5f, 1.5f, 2.5f, 3.5f, 5, 7, 10};
@@ -203,6 +203,10 @@ QUANT_INLINE ScaleFit best_fit(const float* x, const float* w, float extreme, Gr
             if (fit.gain() > most) best = fit, most = fit.gain();
         }
     }
+    for (int round = 0; round < 2; ++round) {
+        const ScaleFit fit = fit_scale<W, Levels, N>(x, w, inverse(best.scale()));
+        if (fit.gain() > most) best = fit, most = fit.gain();
+    }
     return best;
 }
 
@@ -225,6 +229,15 @@ QUANT_INLINE void polish_scale(const float* x, const float* w, float up, float d
     }
 }
 
+// Whether an error is far below that of rounding to steps of the given size: a block of few distinct values. Then the
+// rounding of the stored scale rules, and scales far from the usual ones may fit better.
+template <int W, int N>
+QUANT_INLINE bool nearly_exact(float error, const float* w, float step) {
+    Vec<W> sum = Vec<W>::all(0);
+    for (int i = 0; i < N; i += kLanes) sum = sum + Vec<W>::load(w + i);
+    return error < 0.02f * step * step * sum.sum();
+}
+
 // The stored scale with the least error that the search finds.
 template <int W, class Levels, int N>
 QUANT_INLINE HalfScale best_scale(const Block<N>& in, Grid grid) {
@@ -237,6 +250,16 @@ QUANT_INLINE HalfScale best_scale(const Block<N>& in, Grid grid) {
     const float error = scale_error<W, Levels, N>(in.x, in.w, fitted.value);
     if (error < least) least = error, chosen = fitted;
     polish_scale<W, Levels, N>(in.x, in.w, in.up, in.down, chosen, least);
+    if (least > 0 && nearly_exact<W, N>(least, in.w, chosen.value * Levels::kStep)) {
+        for (int k = -16; k <= 16; ++k) {
+            if (k == 0) continue;
+            const float inv = Levels::kLow * static_cast<float>(k) / (16 * extreme);
+            const ScaleFit other = fit_scale<W, Levels, N>(in.x, in.w, inv);
+            const HalfScale next = half_scale(other.scale(), in.up, in.down);
+            const float e = scale_error<W, Levels, N>(in.x, in.w, next.value);
+            if (e < least) least = e, chosen = next;
+        }
+    }
     return chosen;
 }
 

@@ -32,11 +32,17 @@ QUANT_INLINE ScaledBlock<SUBS> with_super_scale(const Block<256>& in, const floa
     const float inv = inverse(d.value);
     for (int j = 0; j < SUBS; ++j) {
         const int center = round_to_int(ideal[j] * inv, SLOW, SHIGH);
+        const float *x = in.x + j * N, *w = in.w + j * N;
         float least = -1;
-        for (int s = center - 1; s <= center + 1; ++s) {
-            if (s < SLOW || s > SHIGH) continue;
-            const float error = scale_error<W, Levels, N>(in.x + j * N, in.w + j * N, d.value * static_cast<float>(s));
+        auto consider = [&](int s) QUANT_LAMBDA {
+            const float error = scale_error<W, Levels, N>(x, w, d.value * static_cast<float>(s));
             if (least < 0 || error < least) least = error, out.scale[j] = s;
+        };
+        const int first = center - 1 < SLOW ? SLOW : center - 1, last = center + 1 > SHIGH ? SHIGH : center + 1;
+        for (int s = first; s <= last; ++s) consider(s);
+        const float step = d.value * static_cast<float>(out.scale[j]) * Levels::kStep;
+        if (least > 0 && nearly_exact<W, N>(least, w, step)) {
+            for (int s = SLOW; s <= SHIGH; ++s) consider(s);
         }
         out.error += least;
     }
@@ -55,6 +61,11 @@ QUANT_INLINE ScaledBlock<SUBS> best_scaled_block(const Block<256>& in, Grid grid
         most = std::fabs(ideal[j]) > std::fabs(most) ? ideal[j] : most;
     }
     auto best = with_super_scale<W, Levels, SUBS, SLOW, SHIGH>(in, ideal, super_scale(most / SLOW, in.up, in.down));
+    for (float factor : {0.97f, 0.98f, 0.99f, 1.01f, 1.02f, 1.03f}) {
+        const auto next = with_super_scale<W, Levels, SUBS, SLOW, SHIGH>(
+            in, ideal, super_scale(most / SLOW * factor, in.up, in.down));
+        if (next.error < best.error) best = next;
+    }
     for (int round = 0; round < 3; ++round) {
         float xq = 0, qq = 0;
         for (int j = 0; j < SUBS; ++j) {
@@ -133,7 +144,7 @@ QUANT_INLINE IdealAffine ideal_affine(const float* x, const float* w, Shrink shr
 // The integers for given d and dmin: around the ideal scale, each with the minimum that its codes ask for.
 template <int W, int SUBS, int TOP, int MOST>
 QUANT_INLINE AffineBlock<SUBS> with_super_scales(const Block<256>& in, const IdealAffine* ideal, HalfScale d,
-                                                 HalfScale dmin) {
+                                                 HalfScale dmin, bool thorough) {
     constexpr int N = 256 / SUBS;
     AffineBlock<SUBS> out;
     out.d = d;
@@ -143,17 +154,34 @@ QUANT_INLINE AffineBlock<SUBS> with_super_scales(const Block<256>& in, const Ide
         const float *x = in.x + j * N, *w = in.w + j * N;
         const int center = round_to_int(ideal[j].scale * inv, 0, MOST);
         float least = -1;
-        for (int s = center - 1; s <= center + 1; ++s) {
-            if (s < 0 || s > MOST) continue;
+        auto consider = [&](int s, int m) QUANT_LAMBDA {
+            if (s < 0 || s > MOST || m < 0 || m > MOST) return;
+            const float error = affine_error<W, N, TOP>(x, w, d.value * static_cast<float>(s),
+                                                        -dmin.value * static_cast<float>(m));
+            if (least < 0 || error < least) least = error, out.scale[j] = s, out.min[j] = m;
+        };
+        auto consider_scale = [&](int s) QUANT_LAMBDA {
             const float scale = d.value * static_cast<float>(s);
             const AffineFit fit = fit_affine<W, N, TOP>(x, w, ideal[j].base, inverse(scale), -ideal[j].min);
             const float wish = clamp(-fit.offset(scale) * inv_min, 0, MOST);
             const int nearest = round_to_int(wish, 0, MOST);
-            const int other = static_cast<float>(nearest) < wish ? nearest + 1 : nearest - 1;
-            for (int m : {nearest, other}) {
-                if (m < 0 || m > MOST) continue;
-                const float error = affine_error<W, N, TOP>(x, w, scale, -dmin.value * static_cast<float>(m));
-                if (least < 0 || error < least) least = error, out.scale[j] = s, out.min[j] = m;
+            consider(s, nearest);
+            consider(s, static_cast<float>(nearest) < wish ? nearest + 1 : nearest - 1);
+        };
+        for (int s = center - 1; s <= center + 1; ++s) {
+            if (s >= 0 && s <= MOST) consider_scale(s);
+        }
+        if (least > 0 && nearly_exact<W, N>(least, w, d.value * static_cast<float>(out.scale[j]))) {
+            for (int s = 0; s <= MOST; ++s) consider_scale(s);
+        } else if (thorough) {
+            for (int round = 0; round < 3; ++round) {
+                const int s = out.scale[j], m = out.min[j];
+                for (int t = -1; t <= 1; ++t) {
+                    for (int u = -2; u <= 2; ++u) {
+                        if (t != 0 || u != 0) consider(s + t, m + u);
+                    }
+                }
+                if (out.scale[j] == s && out.min[j] == m) break;
             }
         }
         out.error += least;
@@ -163,7 +191,8 @@ QUANT_INLINE AffineBlock<SUBS> with_super_scales(const Block<256>& in, const Ide
 
 // d and dmin of least squares for the codes and integers of `now`.
 template <int W, int SUBS, int TOP, int MOST>
-QUANT_INLINE AffineBlock<SUBS> refitted(const Block<256>& in, const IdealAffine* ideal, const AffineBlock<SUBS>& now) {
+QUANT_INLINE AffineBlock<SUBS> refitted(const Block<256>& in, const IdealAffine* ideal, const AffineBlock<SUBS>& now,
+                                        bool thorough) {
     constexpr int N = 256 / SUBS;
     float uu = 0, uv = 0, vv = 0, xu = 0, xv = 0;  // u = scale * code, v = min
     for (int j = 0; j < SUBS; ++j) {
@@ -185,7 +214,25 @@ QUANT_INLINE AffineBlock<SUBS> refitted(const Block<256>& in, const IdealAffine*
         d = xu / uu;
     }
     return with_super_scales<W, SUBS, TOP, MOST>(in, ideal, super_scale(d, in.up, in.down),
-                                                 super_scale(dmin, in.up, in.down));
+                                                 super_scale(dmin, in.up, in.down), thorough);
+}
+
+// In a block of few distinct values the rounding of d and dmin rules: tries their neighbours.
+template <int W, int SUBS, int TOP, int MOST>
+QUANT_INLINE void polish_halves(const Block<256>& in, const IdealAffine* ideal, AffineBlock<SUBS>& best) {
+    float step2 = 0;  // weighted sum of squared steps
+    for (int j = 0; j < SUBS; ++j) {
+        const float step = best.d.value * static_cast<float>(best.scale[j]);
+        step2 += step * step * ideal[j].base.w;
+    }
+    if (!(best.error > 0 && best.error < 0.02f * step2)) return;
+    for (int a = -2; a <= 2; ++a) {
+        for (int b = -2; b <= 2; ++b) {
+            const auto next = with_super_scales<W, SUBS, TOP, MOST>(in, ideal, half_neighbor(best.d, a, in.down),
+                                                                    half_neighbor(best.dmin, b, in.down), false);
+            if (next.error < best.error) best = next;
+        }
+    }
 }
 
 // `in` is changed: where offsets would have to be positive the block is stored upside down (d and dmin negative).
@@ -214,12 +261,16 @@ QUANT_INLINE AffineBlock<SUBS> best_affine_block(Block<256>& in, Shrink shrink, 
         most_min = ideal[j].min > most_min ? ideal[j].min : most_min;
     }
     auto best = with_super_scales<W, SUBS, TOP, MOST>(in, ideal, super_scale(most_scale / MOST, in.up, in.down),
-                                                      super_scale(most_min / MOST, in.up, in.down));
+                                                      super_scale(most_min / MOST, in.up, in.down), false);
     for (int round = 0; round < 3; ++round) {
-        const auto next = refitted<W, SUBS, TOP, MOST>(in, ideal, best);
-        if (!(next.error < best.error)) break;
-        best = next;
+        const auto next = refitted<W, SUBS, TOP, MOST>(in, ideal, best, round > 0);
+        if (next.error < best.error) {
+            best = next;
+        } else if (round > 0) {
+            break;
+        }
     }
+    polish_halves<W, SUBS, TOP, MOST>(in, ideal, best);
     for (int j = 0; j < SUBS; ++j) {
         affine_codes<W, N, TOP>(in.x + j * N, best.d.value * static_cast<float>(best.scale[j]),
                                 -best.dmin.value * static_cast<float>(best.min[j]), code + j * N);
