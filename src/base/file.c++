@@ -92,9 +92,9 @@ std::string temporary_prefix(const std::string& target) { return "." + name_of(t
 // lives where its process number means nothing to us (another container) keeps its file.
 void remove_stale(const std::string& target) {
     const std::string directory = directory_of(target), prefix = temporary_prefix(target);
-    DIR* listing = ::opendir(directory.c_str());
+    const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(directory.c_str()), ::closedir);
     if (!listing) return;
-    while (const dirent* entry = ::readdir(listing)) {
+    while (const dirent* entry = ::readdir(listing.get())) {
         const std::string name = entry->d_name;
         if (!name.starts_with(prefix) || !name.ends_with(".tmp")) continue;
         char* end = nullptr;
@@ -104,7 +104,6 @@ void remove_stale(const std::string& target) {
         Descriptor file{syscalls().open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0)};
         if (file.fd >= 0 && ::flock(file.fd, LOCK_EX | LOCK_NB) == 0) syscalls().unlink(path.c_str());
     }
-    ::closedir(listing);
 }
 
 // Follows symbolic links, so that the file behind a link is replaced and not the link.
@@ -218,16 +217,21 @@ Result<AtomicFile> AtomicFile::create(const std::string& path, bool force, std::
     file.target_ = std::move(target);
     const std::string base = directory_of(file.target_) + "/" + temporary_prefix(file.target_);
     for (int attempt = 0; attempt < 100; ++attempt) {
-        const std::string name = base + format_text("%ld.%016llx.tmp", static_cast<long>(::getpid()),
-                                                    static_cast<unsigned long long>(random_number()));
+        // Set before the file exists: from then on every way out removes it.
+        file.temporary_ = base + format_text("%ld.%016llx.tmp", static_cast<long>(::getpid()),
+                                             static_cast<unsigned long long>(random_number()));
         file.fd_ = uninterrupted([&] {
-            return syscalls().open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+            return syscalls().open(file.temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         });
-        if (file.fd_ < 0 && errno == EEXIST) continue;
-        if (file.fd_ < 0) return system_error(path, "create a file beside the output");
-        file.temporary_ = name;
-        ::flock(file.fd_, LOCK_EX | LOCK_NB);
-        return file;
+        if (file.fd_ >= 0) {
+            ::flock(file.fd_, LOCK_EX | LOCK_NB);
+            return file;
+        }
+        const int reason = errno;
+        file.temporary_.clear();  // not ours
+        if (reason == EEXIST) continue;
+        errno = reason;
+        return system_error(path, "create a file beside the output");
     }
     return io_error(escaped(path) + ": no free temporary name beside the output");
 }
