@@ -17,7 +17,7 @@ constexpr uint64_t kMaxText = uint64_t{1} << 30;
 struct TokenizeOptions {
     std::string model, file, decode;
     std::vector<std::string> text;
-    bool json = false, no_bos = false, parse_special = false;
+    bool json = false, lines = false, no_bos = false, parse_special = false;
 };
 
 // Ids separated by blanks or commas; brackets are skipped, so that a printed JSON array can be pasted.
@@ -67,6 +67,7 @@ Result<bool> parse(Arguments arguments, TokenizeOptions& to) {
     options.text("-f --file", "FILE", "read the text from FILE, - for standard input", &to.file);
     options.text("--decode", "IDS", "the other way: print the text of these ids", &to.decode);
     options.flag("--json", "print an array of ids with the text each stands for", &to.json);
+    options.flag("--lines", "take each line of the text for itself: one line of ids for one line of text", &to.lines);
     options.flag("--no-bos", "leave out the tokens that the model wants before and behind a text", &to.no_bos);
     options.flag("--parse-special", "control tokens written in the text, as <|im_end|>, become their ids", &to.parse_special);
     options.positional(&to.text, 0, 1);
@@ -103,8 +104,17 @@ Status tokenize_command(Arguments arguments) {
         LET(content, read_text_file(options.file, kMaxText));
         text = std::move(content);
     }
-    const std::vector<int32_t> ids = tokenizer.encode(text, !options.no_bos, options.parse_special);
-    return write_output(options.json ? ids_json(ids, tokenizer) : ids_line(ids));
+    const auto print = [&](std::string_view part) {
+        const std::vector<int32_t> ids = tokenizer.encode(part, !options.no_bos, options.parse_special);
+        return write_output(options.json ? ids_json(ids, tokenizer) : ids_line(ids));
+    };
+    if (!options.lines) return print(text);
+    for (size_t at = 0; at < text.size();) {
+        const size_t end = std::min(text.find('\n', at), text.size());
+        TRY(print(std::string_view(text).substr(at, end - at)));
+        at = end + 1;
+    }
+    return {};
 }
 
 }  // namespace quant

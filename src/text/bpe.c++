@@ -49,7 +49,6 @@ Error merge_error(const Vocabulary& vocabulary, size_t i, std::string_view unkno
 Result<BpeEncoder> BpeEncoder::create(const Vocabulary& vocabulary, const TokenIndex& index) {
     BpeEncoder encoder;
     encoder.index_ = &index;
-    encoder.unknown_ = vocabulary.unk;
     encoder.pre_ = PreTokenizer::find(vocabulary.pre.empty() ? "default" : vocabulary.pre);
     if (!encoder.pre_)
         return input_error("tokenizer.ggml.pre: unknown pre-tokenizer '" + escaped(std::string_view(vocabulary.pre).substr(0, 80)) +
@@ -88,13 +87,12 @@ void BpeEncoder::encode_word(std::string_view word, Merger& merger, std::vector<
         if (const int32_t id = index_->find(spelled); id >= 0) return out.push_back(id);
     }
     merger.symbols.clear();
-    for (const char byte : word) merger.symbols.push_back({bytes_[static_cast<uint8_t>(byte)], 1, -1, -1});
+    // A byte without a token vanishes before its neighbours merge, as where such vocabularies come from.
+    for (const char byte : word)
+        if (const int32_t id = bytes_[static_cast<uint8_t>(byte)]; id >= 0) merger.symbols.push_back({id, 1, -1, -1});
     merger.run(pairs_);
-    for (const Merger::Symbol& symbol : merger.symbols) {
-        if (symbol.bytes == 0) continue;
-        const int32_t id = symbol.id >= 0 ? symbol.id : unknown_;
-        if (id >= 0) out.push_back(id);
-    }
+    for (const Merger::Symbol& symbol : merger.symbols)
+        if (symbol.bytes > 0) out.push_back(symbol.id);
 }
 
 std::string BpeEncoder::bytes_of(std::string_view token_text) {

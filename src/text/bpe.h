@@ -32,7 +32,6 @@ private:
     const TokenIndex* index_ = nullptr;
     const PreTokenizer* pre_ = nullptr;
     std::array<int32_t, 256> bytes_{};  // token of each byte, -1: none
-    int32_t unknown_ = -1;
     PairTable pairs_;
 };
 
