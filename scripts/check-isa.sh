@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Only the files of an instruction set may hold its instructions: looks for ymm and zmm registers in the other objects, and for
-# functions in the instruction sets' objects that the linker could pick for everybody. Prints the offenders.
+# Only the files of an instruction set may hold its instructions, and functions whose name says so (*_wide, chosen by the
+# processor): looks for ymm and zmm registers elsewhere, and for functions in the instruction sets' objects that the linker
+# could pick for everybody. Prints the offenders.
 # usage: scripts/check-isa.sh BUILD-FOLDER (needs objdump and nm; x86-64 only)
 set -eu
 build=$1
@@ -17,9 +18,14 @@ for object in $objects; do
             echo "$object: functions that other files may get: $(printf '%s' "$shared" | tr '\n' ';')"
             status=1
         fi
-    elif objdump -d --no-show-raw-insn "$object" | grep -qE '%[yz]mm[0-9]'; then
-        echo "$object: wide instructions outside the instruction sets' files"
-        status=1
+    else
+        found=$(objdump -d --no-show-raw-insn "$object" | awk '
+            /^[0-9a-f]+ <.*>:$/ { name = $2 }
+            /%[yz]mm[0-9]/ && name !~ /_wide/ && !(name in seen) { seen[name] = 1; print name }' | head -n 3)
+        if [ -n "$found" ]; then
+            echo "$object: wide instructions outside the instruction sets' files: $(printf '%s' "$found" | tr '\n' ' ')"
+            status=1
+        fi
     fi
 done
 [ "$seen" -gt 0 ] || { echo "no objects of an instruction set in $build" >&2; exit 1; }

@@ -29,9 +29,9 @@ while read -r type kl bytes ik_kl ik_bytes; do
     "$quant" quantize --quiet --force "$model" "$work/model.gguf" "$type"
     "$quant" eval -m "$work/model.gguf" --base "$model" -f "$text" -c 512 --chunks 64 --json --quiet >"$work/eval.json"
     size=$(wc -c <"$work/model.gguf" | tr -d ' ')
-    awk -v type="$type" -v ours="$(number mean_kl "$work/eval.json")" -v ppl="$(number perplexity "$work/eval.json")" \
+    awk -v type="$type" -v ours="$(number kl_divergence "$work/eval.json")" -v ppl="$(number perplexity "$work/eval.json")" \
         -v size="$size" -v kl="$kl" -v bytes="$bytes" -v ik_kl="$ik_kl" -v ik_bytes="$ik_bytes" 'BEGIN {
-        if (ours == "") { print type ": no mean_kl"; exit 1 }
+        if (ours == "") { print type ": no KL divergence"; exit 1 }
         worse = ours > 1.02 * kl; larger = size > bytes
         ik = ik_kl == "-" ? sprintf("%10s %7s %9s", "-", "-", "-") : sprintf("%10.5f %7.3f %+9d", ik_kl, ours / ik_kl, size - ik_bytes)
         printf "%-8s %10.5f %8.4f %10d | %10.5f %7.3f %+9d | %s%s%s\n", type, ours, ppl, size, kl, ours / kl, size - bytes, ik,

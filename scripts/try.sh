@@ -10,7 +10,14 @@ small=$build/tiny-q4.gguf
 text=models/tiny/sample.txt
 
 title() { printf '\n== %s\n\n' "$*"; }
-shown() { printf '$ %s\n' "$*"; "$@"; }
+shown() { # prints the command as one would type it, then runs it
+    local word line='$'
+    for word in "$@"; do
+        case $word in *' '*) line="$line \"$word\"" ;; *) line="$line $word" ;; esac
+    done
+    printf '%s\n' "$line"
+    "$@"
+}
 size() { wc -c <"$1" | tr -d ' '; }
 perplexity() { # from the --json of eval
     "$quant" eval -m "$1" -f "$text" -c 512 --json --quiet | sed -n 's/.*"perplexity": *\([0-9.]*\).*/\1/p' | head -n 1
