@@ -165,10 +165,13 @@ size_t number_group(Text text, size_t at) {
 }
 
 // Falcon cuts runs of digits after bytes were renamed to characters, six of which are numeric in their own right
-// (the bytes of superscripts and fractions in Latin-1): bytes of other scripts are cut there too.
+// (the bytes of superscripts and fractions in Latin-1): characters of other scripts are cut there too.
+// Matches a run of such bytes or a run of all others.
 size_t digit_byte_run(Text text, size_t at) {
     constexpr Text kNumeric = "0123456789\xB2\xB3\xB9\xBC\xBD\xBE";
-    return std::min(text.find_first_not_of(kNumeric, at), text.size()) - at;
+    const bool numeric = kNumeric.find(text[at]) != Text::npos;
+    const size_t end = numeric ? text.find_first_not_of(kNumeric, at) : text.find_first_of(kNumeric, at);
+    return std::min(end, text.size()) - at;
 }
 
 // [0-9][0-9][0-9]
