@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <new>
 #include <string>
 #include <vector>
@@ -72,6 +73,14 @@ void occupy_standard_descriptors() {
             static_cast<void>(::open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY));  // writing to a closed output still fails
 }
 
+// With no heap at all not even bad_alloc can be raised: the runtime calls this instead.
+[[noreturn]] void end_without_memory() {
+    if (std::current_exception()) std::abort();
+    static constexpr char kText[] = "quant: out of memory\n";
+    static_cast<void>(!::write(2, kText, sizeof kText - 1));
+    ::_exit(static_cast<int>(Code::memory));
+}
+
 int dispatch(int argc, char** argv) {
     std::vector<std::string> arguments(argv, argv + argc);
     std::string called = arguments.empty() ? "quant" : arguments[0];
@@ -107,6 +116,7 @@ int dispatch(int argc, char** argv) {
 int main(int argc, char** argv) {
     quant::occupy_standard_descriptors();
     quant::install_signal_handlers();
+    std::set_terminate(quant::end_without_memory);
     try {
         return quant::dispatch(argc, argv);
     } catch (const std::bad_alloc&) {

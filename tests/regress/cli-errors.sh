@@ -51,7 +51,7 @@ for _ in $(seq 300); do printf 'Once upon a time there was a king. '; done >"$wo
 fails prompt_too_long 2 'the context holds 1024' "$quant" run -m $tiny -f "$work/long.txt"
 fails prompt_too_long_for_c 2 'the prompt has 5 tokens, the context holds 4' "$quant" run -m $tiny -p 'Once upon a time' -c 4
 printf 'A short text.' >"$work/short.txt"
-fails text_shorter_than_the_context 2 'short.txt' "$quant" eval -m $tiny -f "$work/short.txt" -c 512
+fails text_shorter_than_the_context 2 'short.txt' "$quant" eval -m $tiny -f "$work/short.txt" -c 512 --quiet
 
 # --- outputs ---
 fails output_full 3 'No space left' bash -c "'$quant' formats >/dev/full"
