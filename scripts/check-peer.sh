@@ -26,7 +26,7 @@ for type in ${*:-$(types)}; do
     ours=$("$quant" eval -m "$work/model.gguf" -f "$text" -c 512 --chunks $chunks --exact --json --quiet |
         sed -n 's/.*"perplexity": *\([0-9.e+]*\).*/\1/p' | head -n 1)
     "$peer" -m "$work/model.gguf" -f "$text" -c 512 --chunks $chunks >"$work/log" 2>&1 || true
-    theirs=$(sed -n 's/^Final estimate: PPL = \([0-9.]*\).*/\1/p' "$work/log")
+    theirs=$(sed -n 's/.*Final estimate: PPL = \([0-9.]*\).*/\1/p' "$work/log")
     if [ -z "$theirs" ]; then
         printf '%-10s refused by the peer: %s\n' "$type" "$(grep -iE 'error|fail' "$work/log" | head -n 1)"
         status=1
