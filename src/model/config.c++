@@ -45,6 +45,14 @@ public:
         return {};
     }
 
+    // A factor or bound that 0 turns off.
+    Status optional_bound(std::string_view key, float& out) const {
+        LET(found, metadata_.get_f32(prefix_ + std::string(key)));
+        out = found.value_or(0.0f);
+        if (!(out >= 0.0f && out <= 1e6f)) return error(key, "a number from 0 to 1e6", format_text("%g", static_cast<double>(out)));
+        return {};
+    }
+
     const Metadata& metadata() const { return metadata_; }
     const std::string& prefix() const { return prefix_; }
 
@@ -92,7 +100,7 @@ Status read_rope_scaling(const Reader& in, RopeConfig& rope, int64_t context) {
     else return in.error("rope.scaling.type", "none, linear, yarn or longrope", "'" + escaped(*type) + "'");
     TRY(in.real("rope.scaling.factor", 0, 1e6, rope.scaling == RopeScaling::longrope ? 1.0f : NAN, rope.factor));
     TRY(in.integer("rope.scaling.original_context_length", 1, limits::kContext, context, rope.original_context));
-    TRY(in.real("rope.scaling.attn_factor", 0, 1e6, 0.0f, rope.attention_factor));
+    TRY(in.optional_bound("rope.scaling.attn_factor", rope.attention_factor));
     TRY(in.real("rope.scaling.yarn_beta_fast", 0, 1e6, 32.0f, rope.beta_fast));
     return in.real("rope.scaling.yarn_beta_slow", 0, 1e6, 1.0f, rope.beta_slow);
 }
@@ -150,8 +158,8 @@ Result<Config> read_config(const Metadata& metadata, const Architecture& a) {
         for (int64_t i = 0; i < layers; ++i) c.layers[static_cast<size_t>(i)].windowed = c.window > 0 && windowed_layer(a.windows, i);
     }
     if (a.soft_caps) {
-        TRY(in.real("attn_logit_softcapping", 0, 1e6, 0.0f, c.attention_cap));
-        TRY(in.real("final_logit_softcapping", 0, 1e6, 0.0f, c.logit_cap));
+        TRY(in.optional_bound("attn_logit_softcapping", c.attention_cap));
+        TRY(in.optional_bound("final_logit_softcapping", c.logit_cap));
     }
     if (a.scalars) TRY(read_scalars(in, c));
     if (a.adjust) a.adjust(c);
