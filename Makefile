@@ -65,6 +65,8 @@ SOURCES := $(wildcard src/*/*.c++ models/*.c++ convert/*.c++ convert/*/*.c++ qua
 OBJECTS := $(SOURCES:%=$(BUILD)/%.o)
 UNIT := $(wildcard tests/unit/*.c++)
 UNIT_PROGRAMS := $(UNIT:tests/unit/%.c++=$(BUILD)/tests/%)
+FUZZ := $(wildcard tests/fuzz/*.c++)
+FUZZ_PROGRAMS := $(FUZZ:tests/fuzz/%.c++=$(BUILD)/fuzz/%)
 PROGRAM := $(BUILD)/quant
 
 all: $(PROGRAM) ## the program, in build/quant (default)
@@ -88,6 +90,10 @@ $(BUILD)/tests/%: $(BUILD)/tests/unit/%.c++.o $(BUILD)/libquant.a
 	@mkdir -p $(@D)
 	$(LINK) $^ $(LDFLAGS) -o $@
 
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.c++.o $(BUILD)/libquant.a
+	@mkdir -p $(@D)
+	$(LINK) $^ $(LDFLAGS) -o $@
+
 try: $(PROGRAM) ## build, then quantize the bundled model to 4 bits, judge it, let it write
 	@QUANT_BUILD=$(BUILD) scripts/try.sh
 
@@ -101,13 +107,18 @@ unit: $(UNIT_PROGRAMS) ## the unit tests alone
 	@QUANT_BUILD=$(BUILD) tests/run.sh $(UNIT_PROGRAMS)
 
 # Sanitized builds stay in folders of their own.
-SANITIZED = +$(MAKE) OPTIMIZE=-O1 OPTIMIZE_HOT=-O1 HARDENING= WERROR= CI= all unit
+SANITIZED = +$(MAKE) OPTIMIZE=-O1 OPTIMIZE_HOT=-O1 HARDENING= WERROR= CI=
+ASAN = BUILD=$(BUILD)/asan CXXFLAGS="-g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS"
 asan: ## unit tests under AddressSanitizer and UBSan, in build/asan
-	$(SANITIZED) BUILD=$(BUILD)/asan CXXFLAGS="-g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS"
+	$(SANITIZED) all unit $(ASAN)
+fuzz: ## fuzz targets under AddressSanitizer and UBSan, QUANT_FUZZ_RUNS=100000 inputs each, in build/asan
+	$(SANITIZED) fuzz-programs $(ASAN)
+fuzz-programs: $(FUZZ_PROGRAMS)
+	@tests/run.sh $(FUZZ_PROGRAMS)
 ubsan: ## unit tests under UBSan alone, in build/ubsan
-	$(SANITIZED) BUILD=$(BUILD)/ubsan CXXFLAGS="-g1 -fsanitize=undefined -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS"
+	$(SANITIZED) all unit BUILD=$(BUILD)/ubsan CXXFLAGS="-g1 -fsanitize=undefined -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS"
 tsan: ## unit tests, one quantization and one generation under ThreadSanitizer, in build/tsan
-	$(SANITIZED) BUILD=$(BUILD)/tsan CXXFLAGS="-g1 -fsanitize=thread"
+	$(SANITIZED) all unit BUILD=$(BUILD)/tsan CXXFLAGS="-g1 -fsanitize=thread"
 	QUANT_BUILD=$(BUILD)/tsan tests/run.sh scripts/threads.sh
 
 bench: $(PROGRAM) ## speed of the bundled model in f16 and 4 bits on this machine
@@ -140,6 +151,6 @@ help: ## this list
 	@echo "options: CXX=clang++  BUILD=folder  CXXFLAGS= LDFLAGS= (added last)  WERROR=1 (warnings are errors; CI=1 too)"
 	@echo "         OPENMP=1 (threads from OpenMP's runtime)  PREFIX=/usr/local DESTDIR= (install)"
 
-.PHONY: all try test full unit asan ubsan tsan bench install uninstall clean help
+.PHONY: all try test full unit fuzz fuzz-programs asan ubsan tsan bench install uninstall clean help
 .SECONDARY:
 -include $(OBJECTS:.o=.d) $(UNIT:%=$(BUILD)/%.d) $(BUILD)/src/main.c++.d
