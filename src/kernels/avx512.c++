@@ -1,7 +1,14 @@
+// The AVX-512 table (F, BW, DQ, VL, VNNI): put together from its parts; the vector operations stay those of AVX2.
 #if defined(__x86_64__)
-#include "kernels/tables.h"
+#include "kernels/avx512.h"
 
 namespace quant {
-void fill_avx512(Kernels&) {}
+
+void fill_avx512(Kernels& table) {
+    fill_avx512_float(table);
+    fill_avx512_gemv(table);
+    fill_avx512_gemm(table);
+}
+
 }  // namespace quant
 #endif

@@ -1,0 +1,187 @@
+// Block formats times one activation row, straight from the stored layout, for AVX2 and (with QUANT_KERNELS_VNNI) AVX-512.
+// Bound by memory: the aim is to read each block once, with few enough instructions that the reading never waits. Rows are
+// taken four at a time, so that the loads of the activation serve four products and four rows hide each other's latency.
+//
+// Integer dot products per group are exact: u8 x s8 pairs stay below 2^15 (63 * 127 * 2); signed codes go in as
+// |w| and x * sign(w), at most 128 * 127 * 2.
+#pragma once
+
+#include "kernels/avx2_unpack.h"
+
+namespace quant {
+namespace {
+
+struct Activations {
+    const int8_t* codes;     // [cols]
+    const float* scales;     // [cols / 32]
+    const float* sums;       // [cols / 16]
+    const float* block_sums;  // [cols / 32]
+    const float* centers;    // [cols / unit]: -offset / 8 * sum of the unit, one eighth for each lane
+};
+
+// Pairs of products of 32 codes as int16.
+template <class F>
+inline __m256i dot_pairs(__m256i w, __m256i x) {
+    if constexpr (F::kMax == 128) return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    return _mm256_maddubs_epi16(w, x);
+}
+
+// Sums of four products of 32 codes.
+template <class F>
+inline __m256 dot_lanes(__m256i w, __m256i x) {
+#if defined(QUANT_KERNELS_VNNI)
+    if constexpr (F::kMax == 128) return _mm256_cvtepi32_ps(_mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_abs_epi8(w), _mm256_sign_epi8(x, w)));
+    return _mm256_cvtepi32_ps(_mm256_dpbusd_epi32(_mm256_setzero_si256(), w, x));
+#else
+    return _mm256_cvtepi32_ps(_mm256_madd_epi16(dot_pairs<F>(w, x), _mm256_set1_epi16(1)));
+#endif
+}
+
+inline __m256 halves(float low, float high) { return _mm256_set_m128(_mm_set1_ps(high), _mm_set1_ps(low)); }
+
+// Adds the product of unit `u` to the lanes of `sum`; `minimum` gathers minima in lane 1.
+template <class F>
+inline void add_unit(const uint8_t* b, int64_t u, const Activations& x, __m256& sum, __m128& minimum)
+    requires(!F::kSuper)
+{
+    constexpr int kGroups = F::kUnit / 32;
+    const int64_t first = u * kGroups;
+    if constexpr (F::kScalePer16) {
+        for (int g = 0; g < kGroups; ++g) {
+            const float* sums = x.sums + 2 * (first + g);
+            const __m256 lanes = dot_lanes<F>(F::codes(b, g), load256(x.codes + 32 * (first + g)));
+            const __m256 centers = _mm256_mul_ps(halves(sums[0], sums[1]), _mm256_set1_ps(-F::kOffset / 4.0f));
+            const __m256 value = _mm256_fmadd_ps(lanes, _mm256_set1_ps(x.scales[first + g]), centers);
+            sum = _mm256_fmadd_ps(value, halves(F::scale16(b, 2 * g), F::scale16(b, 2 * g + 1)), sum);
+        }
+    } else if constexpr (F::kMinimum) {
+        const __m128 scale_minimum = _mm_cvtph_ps(_mm_cvtsi32_si128(static_cast<int>(load32(b))));
+        const __m256 lanes = dot_lanes<F>(F::codes(b, 0), load256(x.codes + 32 * u));
+        const __m256 scale = _mm256_mul_ps(_mm256_broadcastss_ps(scale_minimum), _mm256_set1_ps(x.scales[u]));
+        sum = _mm256_fmadd_ps(lanes, scale, sum);
+        minimum = _mm_fmadd_ps(scale_minimum, _mm_set1_ps(x.block_sums[u]), minimum);
+    } else {
+        __m256 part = F::kOffset ? _mm256_set1_ps(x.centers[u]) : _mm256_setzero_ps();
+#pragma GCC unroll 8
+        for (int g = 0; g < kGroups; ++g) {
+            const __m256 lanes = dot_lanes<F>(F::codes(b, g), load256(x.codes + 32 * (first + g)));
+            part = _mm256_fmadd_ps(lanes, _mm256_set1_ps(x.scales[first + g]), part);
+        }
+        sum = _mm256_fmadd_ps(part, _mm256_set1_ps(F::scale(b)), sum);
+    }
+}
+
+// int16 `index` of each 128-bit half, repeated.
+template <int low, int high>
+inline __m256i repeat16(__m256i v) {
+    constexpr short kLow = static_cast<short>(2 * low | (2 * low + 1) << 8);
+    constexpr short kHigh = static_cast<short>(2 * high | (2 * high + 1) << 8);
+    return _mm256_shuffle_epi8(v, _mm256_set_m128i(_mm_set1_epi16(kHigh), _mm_set1_epi16(kLow)));
+}
+
+template <class F, int g>
+inline void add_group(const uint8_t* b, const Activations& x, int64_t first, __m256i low, __m256i high, __m256& part) {
+    __m256i scale;
+    if constexpr (F::kGroup == 32) {
+        scale = repeat16<g, g>(low);
+    } else {
+        scale = g < 4 ? repeat16<2 * (g % 4), 2 * (g % 4) + 1>(low) : repeat16<2 * (g % 4), 2 * (g % 4) + 1>(high);
+    }
+    const __m256i pairs = dot_pairs<F>(F::codes(b, g), load256(x.codes + 32 * (first + g)));
+    const __m256 lanes = _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, scale));
+    part = _mm256_fmadd_ps(lanes, _mm256_set1_ps(x.scales[first + g]), part);
+}
+
+inline __m256 floats_low(__m256i v16) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(v16))); }
+inline __m256 floats_high(__m256i v16) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(v16, 1))); }
+
+// Sum over the groups of integer factor * sum of the group's activations, 8 partial sums.
+template <class F>
+inline __m256 times_sums(__m256i factors16, const Activations& x, int64_t u) {
+    if constexpr (F::kGroup == 32) return _mm256_mul_ps(floats_low(factors16), _mm256_loadu_ps(x.block_sums + 8 * u));
+    const __m256 first = _mm256_mul_ps(floats_low(factors16), _mm256_loadu_ps(x.sums + 16 * u));
+    return _mm256_fmadd_ps(floats_high(factors16), _mm256_loadu_ps(x.sums + 16 * u + 8), first);
+}
+
+template <class F>
+inline void add_unit(const uint8_t* b, int64_t u, const Activations& x, __m256& sum, __m128&)
+    requires(F::kSuper)
+{
+    const __m256i scales = F::scales16(b);
+    __m256i low = scales, high = scales;
+    if constexpr (F::kGroup == 16) {
+        low = _mm256_permute2x128_si256(scales, scales, 0x00);
+        high = _mm256_permute2x128_si256(scales, scales, 0x11);
+    }
+    __m256 part = _mm256_setzero_ps();
+    if constexpr (F::kOffset != 0) {
+        part = _mm256_mul_ps(times_sums<F>(scales, x, u), _mm256_set1_ps(-static_cast<float>(F::kOffset)));
+    }
+    add_group<F, 0>(b, x, 8 * u, low, high, part);
+    add_group<F, 1>(b, x, 8 * u, low, high, part);
+    add_group<F, 2>(b, x, 8 * u, low, high, part);
+    add_group<F, 3>(b, x, 8 * u, low, high, part);
+    add_group<F, 4>(b, x, 8 * u, low, high, part);
+    add_group<F, 5>(b, x, 8 * u, low, high, part);
+    add_group<F, 6>(b, x, 8 * u, low, high, part);
+    add_group<F, 7>(b, x, 8 * u, low, high, part);
+    sum = _mm256_fmadd_ps(part, _mm256_set1_ps(F::scale(b)), sum);
+    if constexpr (F::kMinimum) {
+        sum = _mm256_fnmadd_ps(times_sums<F>(F::minima16(b), x, u), _mm256_set1_ps(F::min_scale(b)), sum);
+    }
+}
+
+template <class F, int kRows>
+inline void gemv_rows(const uint8_t* w, int64_t row_bytes, int64_t units, const Activations& x, float* y) {
+    __m256 sum[kRows];
+    __m128 minimum[kRows];
+    for (int r = 0; r < kRows; ++r) {
+        sum[r] = _mm256_setzero_ps();
+        minimum[r] = _mm_setzero_ps();
+    }
+    for (int64_t u = 0; u < units; ++u) {
+#pragma GCC unroll 4
+        for (int r = 0; r < kRows; ++r) {
+            const uint8_t* b = w + r * row_bytes + u * F::kBytes;
+            // Far enough ahead to cover the latency of memory at full bandwidth; past the end it does nothing.
+            _mm_prefetch(reinterpret_cast<const char*>(b) + 1024, _MM_HINT_T0);
+            add_unit<F>(b, u, x, sum[r], minimum[r]);
+        }
+    }
+    for (int r = 0; r < kRows; ++r) {
+        y[r] = horizontal_sum(sum[r]) + (F::kMinimum && !F::kSuper ? _mm_cvtss_f32(_mm_movehdup_ps(minimum[r])) : 0.0f);
+    }
+}
+
+template <class F>
+void gemv(const MatmulArgs& args) {
+    const int64_t cols = args.w.cols, units = cols / F::kUnit, row_bytes = units * F::kBytes;
+    auto* centers = static_cast<float*>(args.scratch);
+    for (int64_t t = 0; t < args.n; ++t) {
+        const Q8Matrix& q = *args.xq;
+        Activations x{q.codes + t * cols, q.scales + t * (cols / 32), q.sums + t * (cols / 16), q.block_sums + t * (cols / 32),
+                      centers};
+        if constexpr (!F::kSuper && F::kOffset != 0 && !F::kScalePer16) {
+            constexpr int kGroups = F::kUnit / 32;
+            for (int64_t u = 0; u < units; ++u) {
+                float total = 0;
+                for (int g = 0; g < kGroups; ++g) total += x.block_sums[u * kGroups + g];
+                centers[u] = total * (-F::kOffset / 8.0f);
+            }
+        }
+        float* y = args.y + t * args.y_stride;
+        int64_t row = args.row_begin;
+        for (; row + 4 <= args.row_end; row += 4) gemv_rows<F, 4>(args.w.data + row * row_bytes, row_bytes, units, x, y + row);
+        for (; row < args.row_end; ++row) gemv_rows<F, 1>(args.w.data + row * row_bytes, row_bytes, units, x, y + row);
+    }
+}
+
+template <class F>
+void set_gemv(Kernels& table, FormatSlot slot, const char* name) {
+    MatmulKernels& kernels = table.matmul[static_cast<size_t>(slot)];
+    kernels.gemv = gemv<F>;
+    kernels.gemv_name = name;
+}
+
+}  // namespace
+}  // namespace quant

@@ -1,0 +1,282 @@
+// The panel of the x86 products with many activation rows: 16 weight rows and a chunk of columns, decoded once, with the
+// loops over panels. Included by the AVX2 and AVX-512 files, which bring the inner loop; everything in an unnamed namespace.
+//
+// Panel: codes [k / 4][16 rows][4 consecutive k], so that a 32-bit lane is a row and no sum across lanes is needed: four
+// activation bytes are broadcast against 16 rows.
+// Minima and offsets are one more product: minimum of the group times the sum of its activations.
+#pragma once
+
+#include "kernels/avx2_unpack.h"
+
+namespace quant {
+namespace {
+
+constexpr int kRows = 16;         // of a panel
+constexpr int64_t kChunk = 1024;  // columns of a panel: 16 KiB of codes, half of the first-level cache
+constexpr int64_t kColumnBlock = 256;  // activation rows per decoded panel: their codes stay in the second-level cache
+
+struct alignas(64) Panel {
+    uint8_t codes[kChunk * kRows];
+    float scale[kChunk / 32][kRows];    // of a group of 32; of the super-block where integer scales are per 16
+    float minimum[kChunk / 16][kRows];  // per 32 or per 16
+    int32_t scale16[kChunk / 16][kRows];  // per 16: the integer scale, twice as int16; or a float's bits
+};
+static_assert(sizeof(Panel) + kColumnBlock * 64 <= kMatmulScratch);
+
+// How the inner loop adds: int16 pairs (vpmaddubsw), or int32 at once (vpdpbusd: unsigned codes times signed ones).
+enum class Style { pairs16, sums32 };
+
+// What the inner loop must know of a format. Formats of one kind share its code.
+struct PanelKind {
+    int max = 0;                  // largest code, rounded up to what matters: 15, 31, 63; 0 where the style does not care
+    bool is_signed = false;       // codes are signed
+    bool integer_scales = false;  // scale16 holds integers, scale the super-block's
+    bool float_scales = false;    // scale16 holds floats, scale is not used
+    constexpr bool per16() const { return integer_scales || float_scales; }
+};
+
+template <class F, Style style>
+struct Traits {
+    static constexpr bool kRaised = F::kMax == 128 && style == Style::sums32;  // codes + 128
+    static constexpr int kOffset = kRaised ? 128 : F::kOffset;
+    static constexpr bool kHasMinimum = F::kMinimum || kOffset != 0;  // all but signed codes
+    static constexpr PanelKind kKind = [] {
+        PanelKind kind;
+        bool super16 = false;
+        if constexpr (F::kSuper) super16 = F::kGroup == 16;
+        if (style == Style::pairs16) {
+            kind.is_signed = F::kMax == 128;
+            kind.max = F::kMax <= 15 ? 15 : F::kMax <= 31 ? 31 : F::kMax <= 63 ? 63 : 0;
+            kind.integer_scales = super16;
+        }
+        kind.float_scales = F::kScalePer16 || (super16 && style == Style::sums32);
+        return kind;
+    }();
+    static_assert(kHasMinimum != kKind.is_signed);
+};
+
+// 8 rows of 8 dwords -> dword i of each row in out[i], `stride` bytes apart.
+inline void transpose8(const __m256i* rows, uint8_t* out, int64_t stride) {
+    __m256i t[8], u[8];
+    for (int i = 0; i < 4; ++i) {
+        t[2 * i] = _mm256_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
+        t[2 * i + 1] = _mm256_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; ++i) {
+        u[4 * i] = _mm256_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+        u[4 * i + 1] = _mm256_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+        u[4 * i + 2] = _mm256_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+        u[4 * i + 3] = _mm256_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+    }
+    for (int i = 0; i < 4; ++i) {
+        _mm256_store_si256(reinterpret_cast<__m256i*>(out + i * stride), _mm256_permute2x128_si256(u[i], u[i + 4], 0x20));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(out + (i + 4) * stride), _mm256_permute2x128_si256(u[i], u[i + 4], 0x31));
+    }
+}
+
+// What one row has in 256 weights (or fewer: then the rest is not used).
+struct alignas(64) RowPart {
+    __m256i codes[8];
+    __m256i scale;       // 8 floats
+    __m256i minimum[2];  // 8 or 16 floats
+    __m256i scale16[2];  // 16 pairs of int16, or floats
+};
+
+inline __m256 floats_low(__m256i v16) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(v16))); }
+inline __m256 floats_high(__m256i v16) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(v16, 1))); }
+inline __m256i bits(__m256 v) { return _mm256_castps_si256(v); }
+inline __m256i pairs16(__m128i v16) {
+    const __m256i wide = _mm256_cvtepu16_epi32(v16);
+    return _mm256_or_si256(wide, _mm256_slli_epi32(wide, 16));
+}
+
+template <class F, Style style>
+inline __m256i raised(__m256i codes) {
+    if constexpr (Traits<F, style>::kRaised) return _mm256_xor_si256(codes, _mm256_set1_epi8(static_cast<char>(128)));
+    return codes;
+}
+
+template <class F, Style style>
+inline void unpack_super(const uint8_t* b, RowPart& part) {
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; ++g) part.codes[g] = raised<F, style>(F::codes(b, g));
+    const __m256i scales = F::scales16(b);
+    const float d = F::scale(b);
+    if constexpr (F::kGroup == 32) {
+        part.scale = bits(_mm256_mul_ps(floats_low(scales), _mm256_set1_ps(d)));
+    } else {
+        part.scale = bits(_mm256_set1_ps(d));
+        if constexpr (style == Style::pairs16) {
+            part.scale16[0] = pairs16(_mm256_castsi256_si128(scales));
+            part.scale16[1] = pairs16(_mm256_extracti128_si256(scales, 1));
+        } else {
+            part.scale16[0] = bits(_mm256_mul_ps(floats_low(scales), _mm256_set1_ps(d)));
+            part.scale16[1] = bits(_mm256_mul_ps(floats_high(scales), _mm256_set1_ps(d)));
+        }
+    }
+    if constexpr (Traits<F, style>::kHasMinimum) {
+        __m256i factors;
+        __m256 unit;
+        if constexpr (F::kMinimum) {
+            factors = F::minima16(b);
+            unit = _mm256_set1_ps(-F::min_scale(b));
+        } else {
+            factors = scales;
+            unit = _mm256_set1_ps(-Traits<F, style>::kOffset * d);
+        }
+        part.minimum[0] = bits(_mm256_mul_ps(floats_low(factors), unit));
+        part.minimum[1] = bits(_mm256_mul_ps(floats_high(factors), unit));
+    }
+}
+
+// `groups` of 32 weights of units with one scale each (or one per 16).
+template <class F, Style style>
+inline void unpack_units(const uint8_t* b, int groups, RowPart& part) {
+    constexpr int kPerUnit = F::kUnit / 32;
+    auto* scale = reinterpret_cast<float*>(&part.scale);
+    auto* minimum = reinterpret_cast<float*>(part.minimum);
+    auto* scale16 = reinterpret_cast<float*>(part.scale16);
+    for (int g = 0; g < groups; g += kPerUnit, b += F::kBytes) {
+#pragma GCC unroll 8
+        for (int i = 0; i < kPerUnit; ++i) {
+            part.codes[g + i] = raised<F, style>(F::codes(b, i));
+            if constexpr (F::kScalePer16) {
+                for (int half = 0; half < 2; ++half) {
+                    const float d = F::scale16(b, 2 * i + half);
+                    scale16[2 * (g + i) + half] = d;
+                    minimum[2 * (g + i) + half] = -F::kOffset * d;
+                }
+            } else {
+                const float d = F::scale(b);
+                scale[g + i] = d;
+                if constexpr (F::kMinimum) minimum[g + i] = F::minimum(b);
+                if constexpr (Traits<F, style>::kOffset != 0) minimum[g + i] = -Traits<F, style>::kOffset * d;
+            }
+        }
+    }
+}
+
+// Decodes columns [k, k + count) of `rows` rows from `row` on; missing rows repeat the last one.
+template <class F, Style style>
+void decode_panel(const MatmulArgs& args, int64_t row, int64_t rows, int64_t k, int64_t count, Panel& panel) {
+    const int64_t row_bytes = args.w.cols / F::kUnit * F::kBytes;
+    for (int64_t at = 0; at < count; at += 256) {
+        const int groups = static_cast<int>((count - at < 256 ? count - at : 256) / 32);
+        const int64_t first = at / 32;
+        for (int half = 0; half < 2; ++half) {
+            RowPart part[8];
+            for (int i = 0; i < 8; ++i) {
+                const int64_t r = 8 * half + i < rows ? 8 * half + i : rows - 1;
+                const uint8_t* b = args.w.data + (row + r) * row_bytes + (k + at) / F::kUnit * F::kBytes;
+                if constexpr (F::kSuper) {
+                    unpack_super<F, style>(b, part[i]);
+                } else {
+                    unpack_units<F, style>(b, groups, part[i]);
+                }
+            }
+            __m256i rows8[8];
+            const auto turn = [&](auto member, void* out, int64_t stride) {
+                for (int i = 0; i < 8; ++i) rows8[i] = member(part[i]);
+                transpose8(rows8, static_cast<uint8_t*>(out), stride);
+            };
+            for (int g = 0; g < groups; ++g) {
+                turn([g](const RowPart& p) { return p.codes[g]; }, panel.codes + (first + g) * 32 * kRows + 32 * half, 64);
+            }
+            // Past the last group these write into rows of the panel that are not read.
+            if constexpr (!Traits<F, style>::kKind.float_scales) {
+                turn([](const RowPart& p) { return p.scale; }, &panel.scale[first][8 * half], 64);
+            }
+            if constexpr (Traits<F, style>::kHasMinimum) {
+                constexpr int kPer = Traits<F, style>::kKind.per16() ? 2 : 1;
+                for (int part16 = 0; part16 < kPer; ++part16) {
+                    turn([=](const RowPart& p) { return p.minimum[part16]; },
+                         &panel.minimum[first * kPer + 8 * part16][8 * half], 64);
+                }
+            }
+            if constexpr (Traits<F, style>::kKind.per16()) {
+                for (int part16 = 0; part16 < 2; ++part16) {
+                    turn([=](const RowPart& p) { return p.scale16[part16]; },
+                         &panel.scale16[first * 2 + 8 * part16][8 * half], 64);
+                }
+            }
+        }
+    }
+}
+
+struct Columns {
+    const int8_t* codes;  // of the first row of the tile, at column k
+    const float* scales;
+    const float* sums;  // per 16 or per 32, as the kind needs
+    int64_t codes_stride, scales_stride, sums_stride;
+};
+
+// The part of the product that a decoded panel stands for: where it lies in y and in the activations.
+struct Place {
+    int64_t row, rows;  // of y, at most 16
+    int64_t k, count;   // columns of the weights
+    int64_t t0, t1;     // activation rows
+};
+
+// Engine::multiply<kind, kColumns>(panel, groups, columns, out) gives out[t][16], the products of the panel and kColumns
+// activation rows; Engine::kTile of them fit its registers.
+template <class Engine, PanelKind kind, int kColumns>
+inline void multiply_upto(int64_t columns, const Panel& panel, int64_t groups, const Columns& x, float (*out)[kRows]) {
+    if constexpr (kColumns == 1) {
+        Engine::template multiply<kind, 1>(panel, groups, x, out);
+    } else if (columns == kColumns) {
+        Engine::template multiply<kind, kColumns>(panel, groups, x, out);
+    } else {
+        multiply_upto<Engine, kind, kColumns - 1>(columns, panel, groups, x, out);
+    }
+}
+
+// One panel times all activation rows of its place. Not inlined: one copy serves all formats of the kind.
+template <class Engine, PanelKind kind>
+[[gnu::noinline]] void multiply_place(const MatmulArgs& args, const Panel& panel, const Place& at) {
+    constexpr int kPerSum = kind.per16() ? 16 : 32;
+    constexpr int kTile = Engine::kTile;
+    const Q8Matrix& q = *args.xq;
+    const float* sums = kPerSum == 16 ? q.sums : q.block_sums;
+    const int64_t cols = args.w.cols;
+    for (int64_t t = at.t0; t < at.t1; t += kTile) {
+        alignas(64) float out[kTile][kRows];
+        const int64_t first = t * cols + at.k;
+        const Columns x{q.codes + first, q.scales + first / 32, sums + first / kPerSum, cols, cols / 32, cols / kPerSum};
+        const int64_t columns = at.t1 - t < kTile ? at.t1 - t : kTile;
+        multiply_upto<Engine, kind, kTile>(columns, panel, at.count / 32, x, out);
+        for (int64_t i = 0; i < columns; ++i) {
+            float* y = args.y + (t + i) * args.y_stride + at.row;
+            if (at.k == 0) {
+                for (int64_t r = 0; r < at.rows; ++r) y[r] = out[i][r];
+            } else {
+                for (int64_t r = 0; r < at.rows; ++r) y[r] += out[i][r];
+            }
+        }
+    }
+}
+
+template <class Engine, class F>
+void gemm(const MatmulArgs& args) {
+    const auto least = [](int64_t a, int64_t b) { return a < b ? a : b; };
+    auto& panel = *static_cast<Panel*>(args.scratch);
+    for (int64_t t0 = 0; t0 < args.n; t0 += kColumnBlock) {
+        for (int64_t row = args.row_begin; row < args.row_end; row += kRows) {
+            for (int64_t k = 0; k < args.w.cols; k += kChunk) {
+                const Place at{row, least(kRows, args.row_end - row), k, least(kChunk, args.w.cols - k), t0, least(args.n, t0 + kColumnBlock)};
+                decode_panel<F, Engine::kStyle>(args, at.row, at.rows, at.k, at.count, panel);
+                multiply_place<Engine, Traits<F, Engine::kStyle>::kKind>(args, panel, at);
+            }
+        }
+    }
+}
+
+template <class Engine, class F>
+void set_gemm(Kernels& table, FormatSlot slot, const char* name) {
+    MatmulKernels& kernels = table.matmul[static_cast<size_t>(slot)];
+    kernels.gemm = gemm<Engine, F>;
+    kernels.gemm_name = name;
+    kernels.gemm_min_rows = 2;
+}
+
+}  // namespace
+}  // namespace quant

@@ -1,0 +1,19 @@
+// The parts of the AVX-512 table: each file fills its own slots. Shared by the AVX-512 files only.
+#pragma once
+
+// Must come before <immintrin.h>: GCC 12's own AVX-512 intrinsics read a variable that is undefined on purpose and warn
+// about it (GCC bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+#include "kernels/tables.h"
+
+namespace quant {
+
+void fill_avx512_float(Kernels& table);
+void fill_avx512_gemv(Kernels& table);
+void fill_avx512_gemm(Kernels& table);
+
+}  // namespace quant

@@ -1,0 +1,191 @@
+// Float weights (F32, F16, BF16) times float activations (AVX-512). Same plan as the AVX2 file: one row by dot products,
+// many rows by a panel [k][16 rows], here one register wide, against twelve activation rows at a time.
+#if defined(__x86_64__)
+#include "kernels/avx512.h"
+
+#include <immintrin.h>
+
+namespace quant {
+namespace {
+
+constexpr int kRows = 16;
+constexpr int kTile = 12;
+constexpr int64_t kChunk = 256;        // columns of a panel: 16 KiB
+constexpr int64_t kColumnBlock = 192;  // activation rows per decoded panel
+
+struct F32 {
+    static constexpr int kBytes = 4;
+    static __m512 load(const uint8_t* at, __mmask16 lanes) { return _mm512_maskz_loadu_ps(lanes, at); }
+};
+
+struct F16 {
+    static constexpr int kBytes = 2;
+    static __m512 load(const uint8_t* at, __mmask16 lanes) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, at)); }
+};
+
+struct BF16 {
+    static constexpr int kBytes = 2;
+    static __m512 load(const uint8_t* at, __mmask16 lanes) {
+        const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, at));
+        return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+    }
+};
+
+inline __mmask16 lanes_below(int64_t left) { return left >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << left) - 1); }
+
+template <class F, int kCount>
+inline void gemv_rows(const uint8_t* w, int64_t row_bytes, const float* x, int64_t cols, float* y) {
+    __m512 sum[kCount];
+    for (int r = 0; r < kCount; ++r) sum[r] = _mm512_setzero_ps();
+    for (int64_t k = 0; k < cols; k += 16) {
+        const __mmask16 lanes = lanes_below(cols - k);
+        const __m512 xk = _mm512_maskz_loadu_ps(lanes, x + k);
+#pragma GCC unroll 4
+        for (int r = 0; r < kCount; ++r) {
+            const uint8_t* at = w + r * row_bytes + k * F::kBytes;
+            _mm_prefetch(reinterpret_cast<const char*>(at) + 1024, _MM_HINT_T0);
+            sum[r] = _mm512_fmadd_ps(F::load(at, lanes), xk, sum[r]);
+        }
+    }
+    for (int r = 0; r < kCount; ++r) y[r] = _mm512_reduce_add_ps(sum[r]);
+}
+
+template <class F>
+void gemv(const MatmulArgs& args) {
+    const int64_t row_bytes = args.w.cols * F::kBytes;
+    for (int64_t t = 0; t < args.n; ++t) {
+        const float* x = args.x + t * args.x_stride;
+        float* y = args.y + t * args.y_stride;
+        int64_t row = args.row_begin;
+        for (; row + 4 <= args.row_end; row += 4) {
+            gemv_rows<F, 4>(args.w.data + row * row_bytes, row_bytes, x, args.w.cols, y + row);
+        }
+        for (; row < args.row_end; ++row) gemv_rows<F, 1>(args.w.data + row * row_bytes, row_bytes, x, args.w.cols, y + row);
+    }
+}
+
+// 16 x 16 floats: column i of the rows to out + 16 * i, for the first `columns` of them.
+inline void transpose16(__m512 (&rows)[16], float* out, int64_t columns) {
+    __m512 t[16];
+    for (int i = 0; i < 8; ++i) {
+        t[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+    }
+    for (int i = 0; i < 4; ++i) {
+        rows[4 * i] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+        rows[4 * i + 1] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+        rows[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        rows[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    // rows[4i + c] holds columns c, c+4, c+8, c+12 (one in each 128 bits) of rows 4i .. 4i+3.
+    for (int c = 0; c < 4; ++c) {
+        const __m512 low = _mm512_shuffle_f32x4(rows[c], rows[4 + c], 0x44), high = _mm512_shuffle_f32x4(rows[c], rows[4 + c], 0xee);
+        const __m512 low2 = _mm512_shuffle_f32x4(rows[8 + c], rows[12 + c], 0x44), high2 = _mm512_shuffle_f32x4(rows[8 + c], rows[12 + c], 0xee);
+        if (c < columns) _mm512_store_ps(out + 16 * c, _mm512_shuffle_f32x4(low, low2, 0x88));
+        if (c + 4 < columns) _mm512_store_ps(out + 16 * (c + 4), _mm512_shuffle_f32x4(low, low2, 0xdd));
+        if (c + 8 < columns) _mm512_store_ps(out + 16 * (c + 8), _mm512_shuffle_f32x4(high, high2, 0x88));
+        if (c + 12 < columns) _mm512_store_ps(out + 16 * (c + 12), _mm512_shuffle_f32x4(high, high2, 0xdd));
+    }
+}
+
+// out[t][16] = panel times kColumns activation rows.
+template <int kColumns>
+inline void multiply_panel(const float* panel, int64_t count, const float* x, int64_t x_stride, float (*out)[kRows]) {
+    __m512 sum[kColumns];
+    for (int t = 0; t < kColumns; ++t) sum[t] = _mm512_setzero_ps();
+    for (int64_t k = 0; k < count; ++k) {
+        const __m512 w = _mm512_load_ps(panel + k * kRows);
+#pragma GCC unroll 16
+        for (int t = 0; t < kColumns; ++t) sum[t] = _mm512_fmadd_ps(w, _mm512_set1_ps(x[t * x_stride + k]), sum[t]);
+    }
+    for (int t = 0; t < kColumns; ++t) _mm512_store_ps(out[t], sum[t]);
+}
+
+template <int kColumns>
+inline void multiply_upto(int64_t columns, const float* panel, int64_t count, const float* x, int64_t stride, float (*out)[kRows]) {
+    if constexpr (kColumns == 1) {
+        multiply_panel<1>(panel, count, x, stride, out);
+    } else if (columns == kColumns) {
+        multiply_panel<kColumns>(panel, count, x, stride, out);
+    } else {
+        multiply_upto<kColumns - 1>(columns, panel, count, x, stride, out);
+    }
+}
+
+// The loops around multiply_panel; row(r, k, count) gives the address of row r at column k, decoded to F.
+template <class F, class Rows>
+inline void gemm_panels(const MatmulArgs& args, float* panel, Rows rows_at) {
+    const int64_t cols = args.w.cols;
+    for (int64_t t0 = 0; t0 < args.n; t0 += kColumnBlock) {
+        const int64_t t1 = t0 + kColumnBlock < args.n ? t0 + kColumnBlock : args.n;
+        for (int64_t row = args.row_begin; row < args.row_end; row += kRows) {
+            const int64_t rows = args.row_end - row < kRows ? args.row_end - row : kRows;
+            for (int64_t k = 0; k < cols; k += kChunk) {
+                const int64_t count = cols - k < kChunk ? cols - k : kChunk;
+                const uint8_t* from[kRows];
+                rows_at(row, rows, k, count, from);
+                for (int64_t i = 0; i < count; i += 16) {
+                    __m512 part[16];
+                    for (int r = 0; r < kRows; ++r) part[r] = F::load(from[r] + i * F::kBytes, lanes_below(count - i));
+                    transpose16(part, panel + i * kRows, count - i);
+                }
+                for (int64_t t = t0; t < t1; t += kTile) {
+                    const int64_t columns = t1 - t < kTile ? t1 - t : kTile;
+                    alignas(64) float out[kTile][kRows];
+                    multiply_upto<kTile>(columns, panel, count, args.x + t * args.x_stride + k, args.x_stride, out);
+                    for (int64_t i = 0; i < columns; ++i) {
+                        float* y = args.y + (t + i) * args.y_stride + row;
+                        for (int64_t r = 0; r < rows; ++r) y[r] = k == 0 ? out[i][r] : y[r] + out[i][r];
+                    }
+                }
+            }
+        }
+    }
+}
+
+template <class F>
+void gemm(const MatmulArgs& args) {
+    const int64_t row_bytes = args.w.cols * F::kBytes;
+    gemm_panels<F>(args, static_cast<float*>(args.scratch),
+                   [&](int64_t row, int64_t rows, int64_t k, int64_t, const uint8_t** from) {
+                       for (int64_t r = 0; r < kRows; ++r) {
+                           from[r] = args.w.data + (row + (r < rows ? r : rows - 1)) * row_bytes + k * F::kBytes;
+                       }
+                   });
+}
+
+// Any format: 16 rows through the format's own decode, then as F32. A chunk is a whole number of any format's blocks.
+void matmul_exact(const MatmulArgs& args) {
+    const Format& f = *args.format;
+    const uint64_t head = f.head_bytes ? f.head_bytes(args.w.cols, args.w.rows) : 0;
+    const void* side = head ? args.w.data : nullptr;
+    const uint64_t row_bytes = static_cast<uint64_t>(args.w.cols) / f.block * f.bytes;
+    auto* panel = static_cast<float*>(args.scratch);
+    float* decoded = panel + kChunk * kRows;
+    gemm_panels<F32>(args, panel, [&](int64_t row, int64_t rows, int64_t k, int64_t count, const uint8_t** from) {
+        for (int64_t r = 0; r < kRows; ++r) {
+            if (r < rows) {
+                const uint8_t* blocks = args.w.data + head + static_cast<uint64_t>(row + r) * row_bytes;
+                f.decode(side, blocks + static_cast<uint64_t>(k) / f.block * f.bytes, decoded + r * kChunk, count);
+            }
+            from[r] = reinterpret_cast<const uint8_t*>(decoded + (r < rows ? r : rows - 1) * kChunk);
+        }
+    });
+}
+
+template <class F>
+void set(Kernels& table, FormatSlot slot, const char* gemv_name, const char* gemm_name) {
+    table.matmul[static_cast<size_t>(slot)] = {gemv<F>, gemm<F>, 3, gemv_name, gemm_name};
+}
+
+}  // namespace
+
+void fill_avx512_float(Kernels& table) {
+    set<F32>(table, FormatSlot::f32, "gemv_f32_f32_avx512", "gemm_f32_f32_avx512");
+    set<F16>(table, FormatSlot::f16, "gemv_f16_f32_avx512", "gemm_f16_f32_avx512");
+    set<BF16>(table, FormatSlot::bf16, "gemv_bf16_f32_avx512", "gemm_bf16_f32_avx512");
+    table.matmul_exact = matmul_exact;
+}
+
+}  // namespace quant
+#endif

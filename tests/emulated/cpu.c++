@@ -1,0 +1,17 @@
+// Takes the place of src/base/cpu.c++ in the emulated build: claims AVX-512, so that its table is chosen and tested.
+#include "base/cpu.h"
+
+namespace quant {
+
+const CpuFeatures& cpu_features() {
+    static const CpuFeatures features = [] {
+        CpuFeatures f;
+        f.avx2 = f.avx512 = f.avx512_vnni = true;
+        return f;
+    }();
+    return features;
+}
+
+std::string cpu_name() { return "emulated AVX-512"; }
+
+}  // namespace quant

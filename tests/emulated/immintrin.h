@@ -1,0 +1,85 @@
+// Stands in front of the compiler's <immintrin.h> when the AVX-512 kernels are built for a processor without AVX-512:
+// the intrinsics become SIMDe's functions in terms of what the processor has. Used by scripts/test-avx512-emulated.sh only.
+#pragma once
+
+#include_next <immintrin.h>
+
+#include <cstring>
+
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+
+// What SIMDe 0.7.4 lacks, from Intel's description of each. The macros take the place of the compiler's own declarations,
+// which need the instruction set.
+namespace emulated {
+
+template <class To, class From>
+inline To cast(const From& from) {
+    static_assert(sizeof(To) == sizeof(From));
+    To to;
+    std::memcpy(&to, &from, sizeof to);
+    return to;
+}
+struct Floats { float at[16]; };
+struct Words { int at[16]; };
+struct Halves { unsigned short at[16]; };
+
+inline __m512 cvtepi32_ps(__m512i v) {
+    const auto from = cast<Words>(v);
+    Floats out;
+    for (int i = 0; i < 16; ++i) out.at[i] = static_cast<float>(from.at[i]);
+    return cast<__m512>(out);
+}
+inline __m512i cvtepu16_epi32(__m256i v) {
+    const auto from = cast<Halves>(v);
+    Words out;
+    for (int i = 0; i < 16; ++i) out.at[i] = from.at[i];
+    return cast<__m512i>(out);
+}
+inline __m512 cvtph_ps(__m256i v) {
+    const auto from = cast<Halves>(v);
+    Floats out;
+    for (int i = 0; i < 16; ++i) out.at[i] = _cvtsh_ss(from.at[i]);
+    return cast<__m512>(out);
+}
+// Masked loads touch the chosen lanes only, as the instructions do.
+inline __m512 maskz_loadu_ps(unsigned mask, const void* at) {
+    Floats out{};
+    for (unsigned i = 0; i < 16; ++i) {
+        if (mask >> i & 1) std::memcpy(&out.at[i], static_cast<const char*>(at) + 4 * i, 4);
+    }
+    return cast<__m512>(out);
+}
+inline __m256i maskz_loadu_epi16(unsigned mask, const void* at) {
+    Halves out{};
+    for (unsigned i = 0; i < 16; ++i) {
+        if (mask >> i & 1) std::memcpy(&out.at[i], static_cast<const char*>(at) + 2 * i, 2);
+    }
+    return cast<__m256i>(out);
+}
+inline float reduce_add_ps(__m512 v) {
+    auto part = cast<Floats>(v);
+    for (int half = 8; half; half /= 2) {
+        for (int i = 0; i < half; ++i) part.at[i] += part.at[i + half];
+    }
+    return part.at[0];
+}
+inline __m512 shuffle_f32x4(__m512 a, __m512 b, int order) {
+    const auto from_a = cast<Floats>(a), from_b = cast<Floats>(b);
+    Floats out;
+    for (int quarter = 0; quarter < 4; ++quarter) {
+        const int from = order >> (2 * quarter) & 3;
+        std::memcpy(&out.at[4 * quarter], &(quarter < 2 ? from_a : from_b).at[4 * from], 16);
+    }
+    return cast<__m512>(out);
+}
+
+}  // namespace emulated
+
+#define _mm512_cvtepi32_ps(v) emulated::cvtepi32_ps(v)
+#define _mm512_cvtepu16_epi32(v) emulated::cvtepu16_epi32(v)
+#define _mm512_cvtph_ps(v) emulated::cvtph_ps(v)
+#define _mm512_maskz_loadu_ps(mask, at) emulated::maskz_loadu_ps(mask, at)
+#define _mm256_maskz_loadu_epi16(mask, at) emulated::maskz_loadu_epi16(mask, at)
+#define _mm512_reduce_add_ps(v) emulated::reduce_add_ps(v)
+#define _mm512_shuffle_f32x4(a, b, order) emulated::shuffle_f32x4(a, b, order)
