@@ -67,10 +67,10 @@ QUANT_INLINE void mxfp4_body(const float* x, const float* importance, uint8_t* b
         search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
         // The exponent of the largest magnitude maps to 4, the exponent of E2M1's largest value.
         const int center = static_cast<int>(std::bit_cast<uint32_t>(in.most) >> 23) - 2;
-        int chosen = 0;
+        int chosen = center > 252 ? 252 : 0;
         float least = -1;
         for (int e = center - 2; e <= center + 1; ++e) {
-            if (e < 0 || e > 254) continue;
+            if (e < 0 || e > 252) continue;  // at 253 the largest level is infinite
             const float error = search::scale_error<W, search::E2m1, 32>(in.x, in.w, half_power(e) * in.down);
             if (least < 0 || error < least) least = error, chosen = e;
         }

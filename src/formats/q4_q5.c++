@@ -50,6 +50,9 @@ QUANT_INLINE HalfAffine best_affine(const search::Block<32>& in) {
     HalfAffine best = {search::half_scale((high - low) / TOP, in.up, in.down), search::half_scale(low, in.up, in.down), 0};
     best.error = search::affine_error<W, 32, TOP>(in.x, in.w, best.d.value, best.m.value);
     if (high == low) return best;
+    // Without an offset: zeros that must stay zeros.
+    try_halves<W, TOP>(in, search::half_scale(high / TOP, in.up, in.down), {}, best);
+    try_halves<W, TOP>(in, search::half_scale(low / TOP, in.up, in.down), {}, best);
     const search::AffineFit base = search::affine_base<W, 32>(in.x, in.w);
     for (int a = -2; a <= 4; ++a) {
         for (int b = -2; b <= 4; ++b) {

@@ -35,10 +35,11 @@ QUANT_INLINE float max_magnitude(const float* x) {
     return largest;
 }
 
-// The power of two that brings `most` into [0.5, 1) (or, at the ends of the range, as near as a normal float can).
+// The power of two that brings `most` into [0.5, 1), but none above 2^70: what is smaller than 2^-70 is nothing to any
+// format, and the smallest stored scale must not overflow when it is normalised and squared.
 QUANT_INLINE float normalizer(float most) {
     const int field = 253 - static_cast<int>(std::bit_cast<uint32_t>(most) >> 23);
-    return std::bit_cast<float>(static_cast<uint32_t>(field < 1 ? 1 : field) << 23);
+    return std::bit_cast<float>(static_cast<uint32_t>(field < 1 ? 1 : field > 197 ? 197 : field) << 23);
 }
 QUANT_INLINE float reciprocal_power(float power) {
     return std::bit_cast<float>((uint32_t{254} << 23) - std::bit_cast<uint32_t>(power));
@@ -50,26 +51,33 @@ template <int N>
 struct Block {
     alignas(64) float x[extent(N)];
     alignas(64) float w[extent(N)];
-    float most = 0;  // max |x|, before normalisation
+    float most = 0;  // max |x| of the elements that weigh anything, before normalisation
     float down = 1, up = 1;
     bool weighted = false;
 };
 
 template <int W, int N>
 QUANT_INLINE void load_block(Block<N>& block, const float* x, const float* importance) {
-    block.most = max_magnitude<W, N>(x);
-    block.down = normalizer(block.most);
-    block.up = reciprocal_power(block.down);
-    const Vec<W> down = Vec<W>::all(block.down);
-    for (int i = 0; i < N; i += kLanes) (Vec<W>::load(x + i) * down).store(block.x + i);
     const float heaviest = importance ? max_magnitude<W, N>(importance) : 0;
     block.weighted = heaviest > 0;
+    const Vec<W> zero = Vec<W>::all(0);
     if (block.weighted) {
         const Vec<W> factor = Vec<W>::all(normalizer(heaviest));
-        for (int i = 0; i < N; i += kLanes) (Vec<W>::load(importance + i) * factor).store(block.w + i);
+        for (int i = 0; i < N; i += kLanes) {
+            const Vec<W> w = Vec<W>::load(importance + i) * factor;
+            w.store(block.w + i);
+            if_above(w, zero, Vec<W>::load(x + i)).store(block.x + i);
+        }
+        block.most = max_magnitude<W, N>(block.x);
     } else {
         for (int i = 0; i < N; i += kLanes) Vec<W>::all(1).store(block.w + i);
+        block.most = max_magnitude<W, N>(x);
     }
+    block.down = normalizer(block.most);
+    block.up = reciprocal_power(block.down);
+    // Elements without weight may be larger than all others: cut, so that they do not overflow.
+    const Vec<W> most = Vec<W>::all(block.most), least = Vec<W>::all(-block.most), down = Vec<W>::all(block.down);
+    for (int i = 0; i < N; i += kLanes) (min(max(Vec<W>::load(x + i), least), most) * down).store(block.x + i);
 }
 
 // A scale as it will be stored: the nearest finite half of the true scale, and its value among normalised numbers.
