@@ -85,9 +85,21 @@ struct Model_ {
 
 constexpr uint32_t kVocab = 12;
 
-Model_ make_model(const std::string& architecture) {
-    Model_ m{architecture, {}, {}};
-    const bool moe = architecture == "qwen3moe", gemma = architecture == "gemma2";
+void add_vocabulary(Model_& m) {
+    m.set("tokenizer.ggml.model", encode_text("llama"));
+    Builder tokens, types;
+    tokens.number<uint32_t>(gguf_bytes::array).number<uint32_t>(gguf_bytes::string).number<uint64_t>(kVocab);
+    types.number<uint32_t>(gguf_bytes::array).number<uint32_t>(gguf_bytes::i32).number<uint64_t>(kVocab);
+    for (uint32_t i = 0; i < kVocab; ++i) {
+        tokens.text(i == 0 ? "<unk>" : i == 1 ? "<s>" : i == 2 ? "</s>" : std::string(1, static_cast<char>('a' + i)));
+        types.number<int32_t>(i == 0 ? 2 : i < 3 ? 3 : 1);
+    }
+    m.set("tokenizer.ggml.tokens", tokens.bytes);
+    m.set("tokenizer.ggml.token_type", types.bytes);
+}
+
+void add_keys(Model_& m, bool moe, bool gemma) {
+    const std::string& architecture = m.architecture;
     m.set("general.architecture", encode_text(architecture));
     m.integer("block_count", 2);
     m.integer("context_length", 64);
@@ -115,17 +127,9 @@ Model_ make_model(const std::string& architecture) {
     }
     if (architecture == "granite")
         for (const char* name : {"embedding_scale", "residual_scale", "logit_scale", "attention.scale"}) m.real(name, 0.5f);
-    m.set("tokenizer.ggml.model", encode_text("llama"));
-    Builder tokens, types;
-    tokens.number<uint32_t>(gguf_bytes::array).number<uint32_t>(gguf_bytes::string).number<uint64_t>(kVocab);
-    types.number<uint32_t>(gguf_bytes::array).number<uint32_t>(gguf_bytes::i32).number<uint64_t>(kVocab);
-    for (uint32_t i = 0; i < kVocab; ++i) {
-        tokens.text(i == 0 ? "<unk>" : i == 1 ? "<s>" : i == 2 ? "</s>" : std::string(1, static_cast<char>('a' + i)));
-        types.number<int32_t>(i == 0 ? 2 : i < 3 ? 3 : 1);
-    }
-    m.set("tokenizer.ggml.tokens", tokens.bytes);
-    m.set("tokenizer.ggml.token_type", types.bytes);
+}
 
+void add_tensors(Model_& m, bool moe, bool gemma) {
     m.tensors = {{"token_embd.weight", {32, kVocab}, 1}, {"output_norm.weight", {32}}};
     for (const std::string at : {"blk.0.", "blk.1."}) {
         for (TensorPlan t : std::initializer_list<TensorPlan>{{"attn_norm.weight", {32}}, {"attn_q.weight", {32, 32}, 1}, {"attn_k.weight", {32, 16}, 1},
@@ -150,6 +154,14 @@ Model_ make_model(const std::string& architecture) {
             m.tensors.push_back({at + "post_ffw_norm.weight", {32}});
         }
     }
+}
+
+Model_ make_model(const std::string& architecture) {
+    Model_ m{architecture, {}, {}};
+    const bool moe = architecture == "qwen3moe", gemma = architecture == "gemma2";
+    add_keys(m, moe, gemma);
+    add_vocabulary(m);
+    add_tensors(m, moe, gemma);
     return m;
 }
 
