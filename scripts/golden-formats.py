@@ -4,7 +4,7 @@ usage: scripts/golden-formats.py SHARED/reference/formats tests/golden/formats""
 import array, os, sys
 
 source, target = sys.argv[1:3]
-ROW, ROWS = 512, 8
+ROW, ROWS, KINDS = 512, 24, 8
 
 
 def floats(name):
@@ -22,7 +22,7 @@ def write(name, data):
 x, importance = floats("input.f32"), floats("importance.f32")
 write("input.f32", x[:ROWS * ROW].tobytes())
 write("importance.f32", importance.tobytes())
-errors = ["# type, weighted, squared error of the peer's encoding of rows 0-7 of input.f32, one row of each kind"]
+errors = ["# type, weighted, squared error of the peer's encoding of input.f32 by kind of row (row mod 8)"]
 for line in open(os.path.join(source, "index.tsv")).read().splitlines()[1:]:
     name, _, block, size = line.split("\t")[:4]
     row_bytes = ROW // int(block) * int(size)
@@ -38,9 +38,9 @@ for line in open(os.path.join(source, "index.tsv")).read().splitlines()[1:]:
         if not os.path.exists(os.path.join(source, name + kind + ".f32")):
             continue
         y = floats(name + kind + ".f32")
-        sums = []
+        sums = [0.0] * KINDS
         for row in range(ROWS):
-            sums.append(sum((importance[i] if weighted else 1) * (x[row * ROW + i] - y[row * ROW + i]) ** 2
-                            for i in range(ROW)))
+            sums[row % KINDS] += sum((importance[i] if weighted else 1) * (x[row * ROW + i] - y[row * ROW + i]) ** 2
+                                     for i in range(ROW))
         errors.append("\t".join([name, str(weighted)] + ["%.9g" % e for e in sums]))
 write("peer-errors.tsv", ("\n".join(errors) + "\n").encode())

@@ -106,7 +106,7 @@ TEST(carried_rows_of_every_kind) {
     const std::string folder = "tests/golden/formats/";
     const auto x = vectors::floats(folder + "input.f32"), w = vectors::floats(folder + "importance.f32");
     const auto table = vectors::bytes(folder + "peer-errors.tsv");
-    CHECK(x.size() == kKinds * kRow && w.size() == kRow);
+    CHECK(x.size() == 3 * kKinds * kRow && w.size() == kRow);
     std::istringstream lines(std::string(table.begin(), table.end()));
     int checked = 0;
     for (std::string line; std::getline(lines, line);) {
