@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "kernels/kernels.h"
+
 namespace quant {
 
 namespace {
@@ -18,7 +20,13 @@ public:
     }
 
     void read_rows(size_t tensor, int64_t row, int64_t count, float* out) const override {
-        decode_rows(*tensors_[tensor].format, tensors_[tensor].view(), row, count, out);
+        const TensorInfo& info = tensors_[tensor];
+        if (info.format->slot == FormatSlot::f16) {  // the usual source: the kernel is several times faster
+            const uint8_t* rows = info.data + info.format->row_bytes(info.cols()) * static_cast<uint64_t>(row);
+            kernels().f16_to_f32(reinterpret_cast<const uint16_t*>(rows), out, info.cols() * count);
+            return;
+        }
+        decode_rows(*info.format, info.view(), row, count, out);
     }
 
     void release(size_t tensor) const override { file_.release(tensors_[tensor]); }

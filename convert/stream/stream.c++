@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -140,12 +141,16 @@ private:
             if (result.unfit) return;
         }
         const uint64_t row_bytes = format.row_bytes(cols);
+        const std::vector<uint8_t>* rounded = nullptr;
+        if (options_.rounded)
+            if (const auto found = options_.rounded->find(planned.out.name); found != options_.rounded->end()) rounded = &found->second;
         for (int64_t r = 0; r < rows; ++r) {
             const float* importance = nullptr;
             if (planned.importance)
                 importance = planned.importance->data() + (row + r) / planned.out.ne[1] * cols;
             uint8_t* blocks = out + static_cast<uint64_t>(r) * row_bytes;
-            format.encode(nullptr, values + r * cols, importance, blocks, cols);
+            if (rounded) std::memcpy(blocks, rounded->data() + static_cast<uint64_t>(row + r) * row_bytes, row_bytes);
+            else format.encode(nullptr, values + r * cols, importance, blocks, cols);
             if (planned.copies()) continue;
             format.decode(nullptr, blocks, space.decoded.data(), cols);
             add_row_error(values + r * cols, space.decoded.data(), importance, cols, result.error);

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/file.h"
@@ -20,8 +21,12 @@ struct TensorError {
     uint64_t zeroed = 0;                           // non-finite weights replaced by 0
 };
 
+// Rows already encoded in the plan's format, by tensor name.
+using RoundedTensors = std::unordered_map<std::string, std::vector<uint8_t>>;
+
 struct StreamOptions {
     int threads = 1;
+    const RoundedTensors* rounded = nullptr;  // taken as they are instead of being encoded here
     bool zero_nonfinite = false;  // otherwise NaN and infinities are an error
     // Called by one thread at a time with the source bytes done so far and the tensor at hand; false stops.
     std::function<bool(uint64_t done, const std::string& tensor)> progress;
