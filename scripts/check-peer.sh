@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 quant=${QUANT_BUILD:-build}/quant
 model=models/tiny/tiny-f16.gguf
 text=models/tiny/sample.txt
-chunks=12
+chunks=6
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
