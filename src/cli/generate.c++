@@ -35,15 +35,21 @@ Status eval_prompt(Session& session, std::span<const int32_t> tokens, int64_t ba
     return {};
 }
 
-Result<Generated> generate(Session& session, Sampler& sampler, const GenerateOptions& options,
-                           const std::function<Status(const ShownToken& token)>& show) {
+namespace {
+
+Status show_all(const std::vector<ShownToken>& tokens, const ShowToken& show) {
+    for (const ShownToken& token : tokens) TRY(show(token));
+    return {};
+}
+
+}  // namespace
+
+Status show_rest(TokenText& text, const ShowToken& show) { return show_all(text.finish(), show); }
+
+Result<Generated> generate(Session& session, Sampler& sampler, const GenerateOptions& options, TokenText& text,
+                           const ShowToken& show) {
     const Tokenizer& tokenizer = session.model().tokenizer();
-    TokenText text(options.stops);
     Generated out;
-    const auto show_all = [&](const std::vector<ShownToken>& tokens) -> Status {
-        for (const ShownToken& token : tokens) TRY(show(token));
-        return {};
-    };
     const double started = seconds_now();
     while (static_cast<int64_t>(out.tokens.size()) != options.most) {
         if (interrupted()) {
@@ -63,7 +69,8 @@ Result<Generated> generate(Session& session, Sampler& sampler, const GenerateOpt
         out.tokens.push_back(choice.id);
         TRY(show_all(text.push(choice.id, choice.log_probability,
                                first ? tokenizer.decode({&choice.id, 1}, options.show_special)
-                                     : tokenizer.piece(choice.id, options.show_special))));
+                                     : tokenizer.piece(choice.id, options.show_special)),
+                     show));
         if (text.stopped()) {
             out.reason = StopReason::stop_string;
             break;
@@ -76,7 +83,6 @@ Result<Generated> generate(Session& session, Sampler& sampler, const GenerateOpt
         TRY(session.eval({&choice.id, 1}));
         ++out.steps;
     }
-    TRY(show_all(text.finish()));
     out.seconds = seconds_now() - started;
     return out;
 }

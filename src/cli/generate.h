@@ -26,7 +26,6 @@ const char* stop_reason_name(StopReason reason);
 
 struct GenerateOptions {
     int64_t most = -1;              // tokens; -1: until the end of generation or of the context
-    std::vector<std::string> stops;
     bool show_special = false;
     bool begins_text = false;       // no text before the first token: its SentencePiece space is dropped
 };
@@ -38,9 +37,13 @@ struct Generated {
     double seconds = 0;
 };
 
-// Generates from the logits of the last eval. `show` is called for each token when its text is final.
+using ShowToken = std::function<Status(const ShownToken& token)>;
+
+// Generates from the logits of the last eval. `show` is called for each token when its text is final; what `text` still
+// holds back at the end is the caller's to show (show_rest), who may also make room in a full context and go on.
 // The sampler is told of the tokens chosen here; those of the prompt are the caller's to tell.
-Result<Generated> generate(Session& session, Sampler& sampler, const GenerateOptions& options,
-                           const std::function<Status(const ShownToken& token)>& show);
+Result<Generated> generate(Session& session, Sampler& sampler, const GenerateOptions& options, TokenText& text,
+                           const ShowToken& show);
+Status show_rest(TokenText& text, const ShowToken& show);
 
 }  // namespace quant

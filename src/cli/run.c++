@@ -1,4 +1,4 @@
-// `quant run`: one prompt in, its continuation out.
+// `quant run`: one prompt in, its continuation out; or a chat.
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "base/json_writer.h"
 #include "base/log.h"
-#include "base/signals.h"
+#include "cli/chat.h"
 #include "cli/commands.h"
 #include "cli/generate.h"
 #include "cli/output.h"
@@ -96,7 +96,7 @@ void say_notes(const RunOptions& given, const Session& session, const std::strin
     const Model& model = session.model();
     log_info(escaped(model.gguf().path()) + ": " + model.description() + ", " + kernels().isa +
              format_text(", context %lld tokens (%s)", static_cast<long long>(session.context()), context_origin.c_str()));
-    if (given.prompt_given && model.gguf().metadata().find("tokenizer.chat_template"))
+    if (given.prompt_given && !given.chat && model.gguf().metadata().find("tokenizer.chat_template"))
         log_info("this model has a chat template; the prompt is continued as plain text, without it");
     std::istringstream kernels_in_use(session.kernel_summary());
     for (std::string line; std::getline(kernels_in_use, line);) log_verbose(line);
@@ -211,9 +211,12 @@ Status continue_prompt(const RunOptions& given, Session& session, const std::str
         figures->prompt_seconds = seconds_now() - started;
         Sampler sampler = make_sampler(given, session.model().tokenizer(), figures->seed);
         for (const int32_t id : tokens) sampler.accept(id);
-        GenerateOptions options{.most = given.predict < 0 ? -1 : given.predict, .stops = given.stops,
-                                .show_special = given.special, .begins_text = text.empty()};
-        LET(generated, generate(session, sampler, options, [&](const ShownToken& token) { return printer(token); }));
+        const GenerateOptions options{.most = given.predict < 0 ? -1 : given.predict, .show_special = given.special,
+                                      .begins_text = text.empty()};
+        const auto show = [&](const ShownToken& token) { return printer(token); };
+        TokenText shown(given.stops);
+        LET(generated, generate(session, sampler, options, shown, show));
+        TRY(show_rest(shown, show));
         figures->generated = std::move(generated);
     }
     return printer.end();
@@ -225,7 +228,11 @@ Status run_command(Arguments arguments) {
     RunOptions given;
     LET(go_on, parse_run_options(arguments, &given));
     if (!go_on) return {};
-    LET(text, prompt_text(given));
+    std::string text;
+    if (given.prompt_given || !given.prompt_file.empty()) {
+        LET(read, prompt_text(given));
+        text = std::move(read);
+    }
 
     Figures figures;
     std::string context_origin;
@@ -234,6 +241,10 @@ Status run_command(Arguments arguments) {
     figures.load_seconds = seconds_now() - started;
     figures.seed = given.seed < 0 ? seed_from_clock() : static_cast<uint64_t>(given.seed);
 
+    if (given.chat) {
+        say_notes(given, *session, context_origin);
+        return chat(given, *session, make_sampler(given, session->model().tokenizer(), figures.seed), text);
+    }
     LET(tokens, prompt_tokens(session->model(), text));
     if (static_cast<int64_t>(tokens.size()) > session->context())
         return usage_error(format_text("the prompt has %zu tokens, the context holds %lld: shorten it or raise -c", tokens.size(),

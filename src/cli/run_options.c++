@@ -120,6 +120,27 @@ void add_sampling_options(Options& options, RunOptions* out) {
     });
 }
 
+Result<Thinking> parse_thinking(const std::string& text) {
+    if (text == "on") return Thinking::on;
+    if (text == "off") return Thinking::off;
+    if (text == "auto") return Thinking::automatic;
+    return usage_error("expected on, off or auto, found '" + escaped(text) + "'");
+}
+
+void add_chat_options(Options& options, RunOptions* out, bool* no_chat) {
+    options.section("chat (without -p and -f)");
+    options.flag("-cnv --conversation", "chat, -p is the first message", &out->chat);
+    options.flag("-no-cnv --no-conversation", "continue the prompt as plain text (default with -p or -f)", no_chat);
+    options.flag("-st --single-turn", "end after the first answer", &out->single_turn);
+    options.text("-sys --system-prompt", "TEXT", "system message", &out->system);
+    options.text("--chat-template", "NAME", "one of: " + ChatTemplate::names() + " (default: the model's)", &out->chat_template);
+    options.call("-rea --reasoning", "on|off|auto", "whether the model thinks first, where it can (default auto)", [out](const std::string& text) -> Status {
+        LET(thinking, parse_thinking(text));
+        out->thinking = thinking;
+        return {};
+    });
+}
+
 void add_output_options(Options& options, RunOptions* out) {
     options.section("output");
     options.call_flag("--no-display-prompt", "print only what is generated", [out] {
@@ -161,7 +182,7 @@ void add_foreign_options(Options& options, std::vector<std::string>* ignored) {
     take("-nkvo --no-kv-offload", "", "cache on the CPU");
     take("-cmoe --cpu-moe", "", "experts on the CPU");
     take("--mlock", "", "model locked in memory");
-    options.call_flag("-no-cnv --no-conversation --simple-io --no-warmup --no-perf --no-context-shift --mmap",
+    options.call_flag("--simple-io --jinja --no-warmup --no-perf --no-context-shift --mmap",
                       "what is done anyway", [] { return Status{}; });
 }
 
@@ -220,13 +241,16 @@ const char* kv_type_name(KvType type) {
 Result<bool> parse_run_options(Arguments arguments, RunOptions* out) {
     const std::vector<std::string> given = without_optional_values(arguments);
     std::vector<std::string> ignored;
-    Options options("quant run -m MODEL -p PROMPT [options]", "Generates text from a model.",
+    bool no_chat = false;
+    Options options("quant run -m MODEL [-p PROMPT] [options]", "Continues a text, or, without one, chats.",
                     "  quant run -m model.gguf -p \"Once upon a time\" -n 200\n"
+                    "  quant run -m model.gguf\n"
                     "  quant run -m model.gguf -f question.txt --temp 0 --no-display-prompt --quiet\n"
                     "  echo 'A story:' | quant run -m model.gguf -f - --json");
     add_input_options(options, out);
     add_length_options(options, out);
     add_sampling_options(options, out);
+    add_chat_options(options, out, &no_chat);
     add_output_options(options, out);
     add_foreign_options(options, &ignored);
     LET(go_on, options.parse(given));
@@ -234,8 +258,11 @@ Result<bool> parse_run_options(Arguments arguments, RunOptions* out) {
     for (const std::string& name : ignored) log_warning("option " + name + " has no effect: everything is computed on the CPU");
     if (out->model.empty()) return usage_error("no model given: -m FILE (--help explains)");
     if (out->prompt_given && !out->prompt_file.empty()) return usage_error("-p and -f exclude each other");
-    if (!out->prompt_given && out->prompt_file.empty())
-        return usage_error("no prompt given: -p TEXT or -f FILE (--help explains)");
+    if (out->chat && no_chat) return usage_error("-cnv and -no-cnv exclude each other");
+    const bool has_text = out->prompt_given || !out->prompt_file.empty();
+    if (!has_text && no_chat) return usage_error("no prompt given: -p TEXT or -f FILE (--help explains)");
+    out->chat = out->chat || !has_text;
+    if (out->chat && out->json) return usage_error("--json needs a text to continue: -p TEXT or -f FILE");
     if (out->escapes) {
         out->prompt = unescape(out->prompt);
         for (std::string& stop : out->stops) stop = unescape(stop);

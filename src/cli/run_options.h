@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "kernels/kernels.h"
 #include "model/sampler.h"
+#include "text/chat.h"
 
 namespace quant {
 
@@ -24,6 +25,10 @@ struct RunOptions {
     int64_t seed = -1;              // -1: from the clock
     bool ignore_eos = false, no_mmap = false, exact = false, special = false;
     bool display_prompt = true, verbose_prompt = false, json = false, stats = false;
+    bool chat = false;              // -cnv, or no prompt
+    bool single_turn = false;
+    std::string system, chat_template;
+    Thinking thinking = Thinking::automatic;
     std::vector<std::string> stops;
     KvType k_type = KvType::f16, v_type = KvType::f16;
     SamplerOptions sampler;         // seed not yet set
