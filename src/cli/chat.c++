@@ -11,7 +11,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/signals.h"
-#include "cli/chat_session.h"
 #include "cli/line_input.h"
 #include "cli/output.h"
 
@@ -188,12 +187,15 @@ void Chat::summarize() const {
 
 }  // namespace
 
-Status chat(const RunOptions& given, Session& session, Sampler sampler, const std::string& first) {
-    const Model& model = session.model();
+Result<ChatSettings> chat_settings(const RunOptions& given, const Model& model) {
     LET(format, choose_template(given, model));
     ChatSettings settings{.format = std::move(format), .options = options_for(given, model.tokenizer()), .stops = given.stops,
                           .most = given.predict < 0 ? -1 : given.predict, .batch = given.batch, .show_special = given.special};
     if (const std::string end = end_of_turn(settings.format, model.tokenizer()); !end.empty()) settings.stops.push_back(end);
+    return settings;
+}
+
+Status chat(const RunOptions& given, Session& session, Sampler sampler, ChatSettings settings, const std::string& first) {
     Chat loop(given, ChatSession(session, std::move(sampler), std::move(settings)));
     const Status status = loop.run(first);
     loop.summarize();

@@ -242,8 +242,9 @@ Status run_command(Arguments arguments) {
     figures.seed = given.seed < 0 ? seed_from_clock() : static_cast<uint64_t>(given.seed);
 
     if (given.chat) {
+        LET(settings, chat_settings(given, session->model()));
         say_notes(given, *session, context_origin);
-        return chat(given, *session, make_sampler(given, session->model().tokenizer(), figures.seed), text);
+        return chat(given, *session, make_sampler(given, session->model().tokenizer(), figures.seed), std::move(settings), text);
     }
     LET(tokens, prompt_tokens(session->model(), text));
     if (static_cast<int64_t>(tokens.size()) > session->context())

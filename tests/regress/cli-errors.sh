@@ -28,7 +28,7 @@ fails escape_bytes_in_a_name 3 'new\nline\x1b[31m.gguf' "$quant" run -m "$escape
 
 # --- options ---
 fails no_model 2 '-m FILE' "$quant" run -p x
-fails no_prompt 2 'no prompt given|-p TEXT' "$quant" run -m $tiny
+fails no_prompt 2 'no prompt given|-p TEXT' "$quant" run -m $tiny -no-cnv
 fails two_prompts 2 '-p and -f' "$quant" run -m $tiny -p x -f Makefile
 fails unknown_option 2 '--tmep|did you mean --temp?' "$quant" run -m $tiny -p x --tmep 1
 fails unknown_command 2 "unknown command 'rum'" "$quant" rum
