@@ -303,6 +303,7 @@ void check_outcome(const TemporaryFolder& folder, const Scenario& scenario, cons
     }
     // A lie about written bytes must never pass for success; EINTR and short counts are not errors.
     if (std::strcmp(way.call, "write") == 0 && way.count < 0) CHECK_MSG(!status.ok(), what + " was believed");
+    if (way.error == 0 && way.count == 0) CHECK_MSG(!status.ok(), what + ": a call that moved nothing was repeated");
     if (way.error == EINTR || way.count == 1) CHECK_MSG(status.ok(), what + ": " + status.error().text);
     for (const std::string& name : folder.names()) {
         CHECK_MSG(!name.ends_with(".tmp"), what + " left " + name);
