@@ -1,7 +1,14 @@
+// The NEON table (any AArch64 processor): put together from its parts.
 #if defined(__aarch64__)
-#include "kernels/tables.h"
+#include "kernels/neon.h"
 
 namespace quant {
-void fill_neon(Kernels&) {}
+
+void fill_neon(Kernels& table) {
+    fill_neon_operations(table);
+    fill_neon_float(table);
+    fill_neon_products(table);
+}
+
 }  // namespace quant
 #endif

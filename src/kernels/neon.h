@@ -1,0 +1,12 @@
+// The parts of the NEON table: each file fills its own slots. Shared by the NEON files only.
+#pragma once
+
+#include "kernels/tables.h"
+
+namespace quant {
+
+void fill_neon_operations(Kernels& table);
+void fill_neon_float(Kernels& table);
+void fill_neon_products(Kernels& table);
+
+}  // namespace quant
