@@ -23,7 +23,8 @@ QUANT_INLINE int round_to_int(float v, int low, int high) {
     const float r = clamp(v, static_cast<float>(low), static_cast<float>(high));
     return static_cast<int>((r + 12582912.0f) - 12582912.0f);
 }
-QUANT_INLINE float inverse(float scale) { return scale != 0 ? 1.0f / scale : 0.0f; }
+// 0 for scales that are nothing beside normalised numbers: their inverse would overflow.
+QUANT_INLINE float inverse(float scale) { return std::fabs(scale) > 0x1p-100f ? 1.0f / scale : 0.0f; }
 
 template <int W, int N>
 QUANT_INLINE float max_magnitude(const float* x) {
@@ -120,9 +121,9 @@ struct Iq4 {
     template <int W>
     QUANT_INLINE static Vec<W> nearest(const Vec<W>& v) {
         constexpr float kMid[15] = {-115.5f, -93.5f, -74, -57, -42, -28.5f, -16, -4.5f, 7, 19, 31.5f, 45.5f, 61, 79, 101};
-        constexpr float kStep[15] = {23, 21, 18, 16, 14, 13, 12, 11, 12, 12, 13, 15, 16, 20, 24};
+        constexpr float kGap[15] = {23, 21, 18, 16, 14, 13, 12, 11, 12, 12, 13, 15, 16, 20, 24};
         Vec<W> level = Vec<W>::all(-127);
-        for (int i = 0; i < 15; ++i) level = level + if_above(v, Vec<W>::all(kMid[i]), Vec<W>::all(kStep[i]));
+        for (int i = 0; i < 15; ++i) level = level + if_above(v, Vec<W>::all(kMid[i]), Vec<W>::all(kGap[i]));
         return level;
     }
 };
@@ -133,10 +134,10 @@ struct E2m1 {
     template <int W>
     QUANT_INLINE static Vec<W> nearest(const Vec<W>& v) {
         constexpr float kMid[7] = {0.5f, 1.5f, 2.5f, 3.5f, 5, 7, 10};
-        constexpr float kStep[7] = {1, 1, 1, 1, 2, 2, 4};
+        constexpr float kGap[7] = {1, 1, 1, 1, 2, 2, 4};
         const Vec<W> a = magnitude(v);
         Vec<W> level = Vec<W>::all(0);
-        for (int i = 0; i < 7; ++i) level = level + if_above(a, Vec<W>::all(kMid[i]), Vec<W>::all(kStep[i]));
+        for (int i = 0; i < 7; ++i) level = level + if_above(a, Vec<W>::all(kMid[i]), Vec<W>::all(kGap[i]));
         return with_sign(level, v);
     }
 };
@@ -279,7 +280,7 @@ struct AffineFit {
 
     QUANT_INLINE float determinant() const { return w * qq - q * q; }
     QUANT_INLINE float scale() const { return (w * xq - wx * q) / determinant(); }
-    QUANT_INLINE float offset(float d) const { return (wx - d * q) / w; }                       // best for scale d
+    QUANT_INLINE float offset(float d) const { return w > 0 ? (wx - d * q) / w : 0.0f; }      // best for scale d
     QUANT_INLINE float scale_for(float m) const { return qq > 0 ? (xq - m * q) / qq : 0.0f; }  // best for offset m
     // By how much the error falls below that of x ~ 0, with scale d and offset m.
     QUANT_INLINE float gain(float d, float m) const {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/cpu.h"
 #include "base/rng.h"
 #include "formats/format.h"
 #include "tests/check.h"
@@ -34,7 +35,7 @@ double half_value(int bits) {
 #if defined(__x86_64__)
 [[gnu::target("f16c")]] float hardware_f16_to_f32(uint16_t half) { return _cvtsh_ss(half); }
 [[gnu::target("f16c")]] uint16_t hardware_f32_to_f16(float v) { return _cvtss_sh(v, _MM_FROUND_TO_NEAREST_INT); }
-bool has_hardware() { return __builtin_cpu_supports("f16c"); }
+bool has_hardware() { return cpu_features().avx2; }  // stands for F16C too
 #elif defined(__aarch64__)
 float hardware_f16_to_f32(uint16_t half) { return static_cast<float>(std::bit_cast<__fp16>(half)); }
 uint16_t hardware_f32_to_f16(float v) { return std::bit_cast<uint16_t>(static_cast<__fp16>(v)); }
