@@ -108,7 +108,7 @@ unit: $(UNIT_PROGRAMS) ## the unit tests alone
 
 # Sanitized builds stay in folders of their own.
 SANITIZED = +$(MAKE) OPTIMIZE=-O1 OPTIMIZE_HOT=-O1 HARDENING= WERROR= CI=
-ASAN = BUILD=$(BUILD)/asan CXXFLAGS="-g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS"
+ASAN = BUILD=$(BUILD)/asan CXXFLAGS="-DQUANT_SANITIZED -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS"
 asan: ## unit tests under AddressSanitizer and UBSan, in build/asan
 	$(SANITIZED) all unit $(ASAN)
 fuzz: ## fuzz targets under AddressSanitizer and UBSan, QUANT_FUZZ_RUNS=100000 inputs each, in build/asan
@@ -116,9 +116,9 @@ fuzz: ## fuzz targets under AddressSanitizer and UBSan, QUANT_FUZZ_RUNS=100000 i
 fuzz-programs: $(FUZZ_PROGRAMS)
 	@tests/run.sh $(FUZZ_PROGRAMS)
 ubsan: ## unit tests under UBSan alone, in build/ubsan
-	$(SANITIZED) all unit BUILD=$(BUILD)/ubsan CXXFLAGS="-g1 -fsanitize=undefined -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS"
+	$(SANITIZED) all unit BUILD=$(BUILD)/ubsan CXXFLAGS="-DQUANT_SANITIZED -g1 -fsanitize=undefined -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS"
 tsan: ## unit tests, one quantization and one generation under ThreadSanitizer, in build/tsan
-	$(SANITIZED) all unit BUILD=$(BUILD)/tsan CXXFLAGS="-g1 -fsanitize=thread"
+	$(SANITIZED) all unit BUILD=$(BUILD)/tsan CXXFLAGS="-DQUANT_SANITIZED -g1 -fsanitize=thread"
 	QUANT_BUILD=$(BUILD)/tsan tests/run.sh scripts/threads.sh
 
 bench: $(PROGRAM) ## speed of the bundled model in f16 and 4 bits on this machine
