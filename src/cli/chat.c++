@@ -51,7 +51,9 @@ Result<ChatTemplate> choose_template(const RunOptions& given, const Model& model
     if (!text)
         return usage_error(escaped(model.gguf().path()) + ": the model has no chat template: give -p TEXT to continue a text, or --chat-template, one of " +
                            ChatTemplate::names());
-    return ChatTemplate::recognised(*text);
+    auto format = ChatTemplate::recognised(*text);
+    if (!format) return Error{format.error().code, escaped(model.gguf().path()) + ": " + format.error().text};
+    return format;
 }
 
 // The text that ends a turn, where the vocabulary has no token for it: a model then writes it out.

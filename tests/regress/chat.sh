@@ -72,6 +72,16 @@ interrupted() { # Ctrl-C ends an answer, the next message gets one too; Ctrl-C w
 }
 check ctrl_c_ends_answers interrupted
 
+# The model's own template, put into a copy of the bundled model.
+chatml='{% for message in messages %}{{"<|im_start|>" + message["role"] + "\n" + message["content"] + "<|im_end|>" + "\n"}}{% endfor %}{% if add_generation_prompt %}{{ "<|im_start|>assistant\n" }}{% endif %}'
+"$quant" quantize $tiny "$work/templated.gguf" copy --quiet --override-kv "tokenizer.chat_template=str:$chatml"
+"$quant" quantize $tiny "$work/strange.gguf" copy --quiet --override-kv 'tokenizer.chat_template=str:{% for i in range(1000000000) %}{% endfor %}'
+check template_of_the_model bash -c "printf 'Who are you?\n' | '$quant' run -m '$work/templated.gguf' --temp 0 -n 12 --quiet | cmp - '$work/answer'"
+bare() { # said once
+    "$quant" run -m "$work/templated.gguf" -p Once -n 2 >/dev/null 2>"$work/err" && [ "$(grep -c 'has a chat template' "$work/err")" = 1 ]
+}
+check bare_prompt_is_told bare
+fails unknown_template_text 2 'strange.gguf|--chat-template' "$quant" run -m "$work/strange.gguf" --quiet
 fails no_template 2 'tiny-f16.gguf|no chat template|--chat-template' "$quant" run -m $tiny --quiet
 fails unknown_template 2 "chatmll|chatml" "$quant" run -m $tiny --quiet --chat-template chatmll
 fails json_needs_a_prompt 2 '--json' "$quant" run -m $tiny --json --chat-template chatml
