@@ -22,7 +22,7 @@ namespace {
 constexpr int64_t kMaxThreads = 1024;
 
 constexpr const char* kExamples =
-    "  quant quantize model-f16.gguf q4                   writes model-Q4_K_M.gguf beside it\n"
+    "  quant quantize model-f16.gguf q4                   writes model-Q4.gguf beside it\n"
     "  quant quantize model-f16.gguf out.gguf q5_k_m 8    eight threads\n"
     "  quant quantize model-f16.gguf q4_k_m --dry-run     shows the plan and the size\n"
     "  quant quantize model-f16.gguf q2_k_s --imatrix imatrix.gguf\n"
