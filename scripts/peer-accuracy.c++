@@ -1,7 +1,7 @@
 // Writes tests/golden/formats/peer-accuracy.tsv: what a peer's quantizer makes of the rows of tests/unit/rows.h.
 // Build and run with the sources and a build of llama.cpp in PEER, and a build of ours:
 //   g++ -std=c++20 -O2 -Isrc -Itests/unit -IPEER/ggml/include scripts/peer-accuracy.c++ build/libquant.a \
-//       PEER/build/ggml/src/libggml-base.a -fopenmp -o /tmp/peer-accuracy && /tmp/peer-accuracy >TABLE
+//       PEER/build/ggml/src/libggml-base.a -fopenmp -o build/peer-accuracy && build/peer-accuracy >TABLE
 #include <cstdio>
 #include <vector>
 

@@ -60,6 +60,15 @@ table_is_current() {
 }
 check readme_table_is_current table_is_current
 
+readme_names_every_architecture() {
+    local file name
+    for file in models/*.c++; do
+        name=$(basename "$file" .c++)
+        [ "$name" = list ] || grep -q "\`$name\`" README.md || { echo "README.md does not name $name"; return 1; }
+    done
+}
+check readme_names_every_architecture readme_names_every_architecture
+
 # Every text file of the project; brackets keep the patterns from finding themselves.
 no_private_words() {
     local files
@@ -72,9 +81,12 @@ check no_private_words no_private_words
 # Every documented command exists and explains itself.
 commands_explain_themselves() {
     local name
-    for name in quantize run eval bench inspect tokenize formats; do
+    "$build/quant" --help >"$work/commands" || return 1
+    for name in $(awk '/^  [a-z]+  +[a-z]/ { print $1 }' "$work/commands"); do
         "$build/quant" "$name" --help >"$work/help" || return 1
         grep -q '^usage: ' "$work/help" || { echo "$name --help has no usage line"; return 1; }
+        grep -q "quant $name" README.md || { echo "README.md does not show quant $name"; return 1; }
     done
+    grep -q '^  quantize ' "$work/commands"
 }
 check commands_explain_themselves commands_explain_themselves

@@ -75,30 +75,32 @@ void check_close(const Floats& got, const std::vector<double>& want, double rela
     }
 }
 
+// Rows of 9 blocks in which every kind of block occurs that rounding could get wrong.
+void make_hard_blocks(const Floats& x, int64_t rows) {
+    Rng rng(6);
+    for (int64_t block = 0; block < rows * 9; ++block) {
+        float* b = x.data() + 32 * block;
+        switch (block % 13) {
+            case 0: std::fill_n(b, 32, 0.0f); break;
+            case 1: std::fill_n(b, 32, -0.0f); break;
+            case 2: b[7] = std::numeric_limits<float>::quiet_NaN(); break;
+            case 3: b[31] = -std::numeric_limits<float>::infinity(); break;
+            case 4: for (int i = 0; i < 32; ++i) b[i] *= 1e-38f; break;
+            case 5: for (int i = 0; i < 32; ++i) b[i] = static_cast<float>(i - 16) * 0.5f; b[0] = 127; break;  // ties
+            case 6: for (int i = 0; i < 32; ++i) b[i] *= 1e37f; break;
+            case 7: b[rng.below(32)] = 1000; break;
+            case 8: std::fill_n(b, 32, -3.5f); break;
+            default: break;
+        }
+    }
+}
+
 }  // namespace
 
 TEST(quantized_activations_are_the_same_codes_in_every_table) {
     constexpr int64_t kCols = 32 * 9, kRows = 13;
     const Floats x(kRows * kCols, Edge::behind, 5);
-    Rng rng(6);
-    for (int64_t row = 0; row < kRows; ++row) {
-        float* at_row = x.data() + row * kCols;
-        for (int64_t block = 0; block < 9; ++block) {
-            float* b = at_row + 32 * block;
-            switch ((row * 9 + block) % 13) {
-                case 0: std::fill_n(b, 32, 0.0f); break;
-                case 1: std::fill_n(b, 32, -0.0f); break;
-                case 2: b[7] = std::numeric_limits<float>::quiet_NaN(); break;
-                case 3: b[31] = -std::numeric_limits<float>::infinity(); break;
-                case 4: for (int i = 0; i < 32; ++i) b[i] *= 1e-38f; break;
-                case 5: for (int i = 0; i < 32; ++i) b[i] = static_cast<float>(i - 16) * 0.5f; b[0] = 127; break;  // ties
-                case 6: for (int i = 0; i < 32; ++i) b[i] *= 1e37f; break;
-                case 7: b[rng.below(32)] = 1000; break;
-                case 8: std::fill_n(b, 32, -3.5f); break;
-                default: break;
-            }
-        }
-    }
+    make_hard_blocks(x, kRows);
     struct Result {
         Guarded codes{kRows * kCols}, scales{kRows * kCols / 8}, sums{kRows * kCols / 4}, block_sums{kRows * kCols / 8};
     };
