@@ -7,6 +7,9 @@ usage: scripts/make-tokenizer-vectors.py [TEXT]     TEXT: some public-domain tex
 texts.txt        one text a line, with \\n, \\r, \\t and \\\\ escaped
 words-NAME.txt   for each text the bytes of each word that the pre-tokenizer NAME cuts it into
 bytes.vocab      a byte-level BPE vocabulary of 600 tokens: the tokens, an empty line, the merges
+unigram.model    a unigram SentencePiece model of 400 tokens, learned from the same text by the Python package `sentencepiece`,
+                 with some normalization rules; unigram-bytes.model: the same with byte fallback and without rules
+unigram*.txt     for each text its ids with that model
 spm-MODEL.txt    for each text its ids with the tokenizer.model of models/tiny and models/stories260K of the reference folder,
                  by the Python package `sentencepiece`
 ids-NAME.txt     for each text its ids with that vocabulary behind the pre-tokenizer NAME (three of them)
@@ -14,7 +17,9 @@ ids-NAME.txt     for each text its ids with that vocabulary behind the pre-token
 import json
 import os
 import random
+import shutil
 import sys
+import tempfile
 
 import sentencepiece
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers as pre, trainers
@@ -104,6 +109,20 @@ def main():
         model.pre_tokenizer = whole
         write(f"ids-{name}.txt", (" ".join(map(str, model.encode(t, add_special_tokens=False).ids)) for t in all_texts))
 
+    with tempfile.TemporaryDirectory() as folder:
+        with open(f"{folder}/rules.tsv", "w", encoding="utf-8") as file:  # code points in hexadecimal: from, to
+            for source, target in (("½", "1/2"), ("ﬁ", "fi"), ("\u3000", " "), ("\u00a0", " "), ("\t", " "), ("\n", " "), ("ǅ", "Dž"),
+                                   ("e\u0301", "é"), ("²", "")):
+                file.write(" ".join(f"{ord(c):X}" for c in source) + "\t" + " ".join(f"{ord(c):X}" for c in target) + "\n")
+        for name, options in (("unigram", {"normalization_rule_tsv": f"{folder}/rules.tsv", "user_defined_symbols": "<tool>"}),
+                              ("unigram-bytes", {"normalization_rule_name": "identity", "byte_fallback": True,
+                                                 "remove_extra_whitespaces": False})):
+            sentencepiece.SentencePieceTrainer.train(
+                input=corpus, model_prefix=f"{folder}/{name}", model_type="unigram", vocab_size=600 if options.get("byte_fallback") else 400,
+                character_coverage=0.999, num_threads=1, minloglevel=2, **options)
+            shutil.copy(f"{folder}/{name}.model", f"{OUT}/{name}.model")
+            made = sentencepiece.SentencePieceProcessor(model_file=f"{OUT}/{name}.model")
+            write(f"{name}.txt", (" ".join(map(str, made.encode(t))) for t in all_texts))
     for name in ("tiny", "stories260K"):
         model = f"{SHARED}/models/{name}/hf/tokenizer.model"
         if os.path.exists(model):

@@ -251,11 +251,14 @@ Status import_tokenizer(const std::string& folder, std::string_view architecture
     files.added = std::move(added);
     LET(imported, read_vocabulary_files(files));
     const size_t tokens = imported.vocabulary.tokens.size();
+    Specials specials = find_specials(files, tokens);
+    // Unigram models have their unknown token at any place; readers assume 2.
+    if (imported.vocabulary.model == "t5" && imported.vocabulary.unk >= 0) specials.set_id("unk", imported.vocabulary.unk, tokens);
     const auto prefix = files.settings_root()["add_prefix_space"].boolean();
     if (files.is_llama() && prefix) out.set("tokenizer.ggml.add_space_prefix", Value::of_bool(*prefix));
     const auto no_prefix = imported.add_space_prefix;
     write_vocabulary(std::move(imported), out);
-    write_specials(find_specials(files, tokens), out);
+    write_specials(specials, out);
     TRY(write_chat_template(files, out));
     // Rules of single families, by the ecosystem's converter.
     const bool gemma = architecture.starts_with("gemma");

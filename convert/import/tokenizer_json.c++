@@ -246,6 +246,7 @@ Result<ImportedVocabulary> from_sentencepiece(const SentencePieceModel& model, s
         vocabulary.tokens[i] = user ? replaced(piece.text, "\u2581", " ") : piece.text;
         vocabulary.scores[i] = piece.score;
         vocabulary.types[i] = piece.type;
+        if (piece.type == static_cast<int32_t>(TokenType::unknown)) vocabulary.unk = static_cast<int32_t>(i);
     }
     if (vocabulary.model == "t5") {
         out.add_space_prefix = model.add_dummy_prefix;

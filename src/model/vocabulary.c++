@@ -48,13 +48,20 @@ Status read_id(const Metadata& metadata, const Vocabulary& vocabulary, const cha
 }
 
 Status read_ids(const Metadata& metadata, Vocabulary& out) {
-    const bool spm = out.model == "llama";
-    TRY(read_id(metadata, out, "bos_token_id", spm ? 1 : 11, true, out.bos));
-    TRY(read_id(metadata, out, "eos_token_id", spm ? 2 : 11, true, out.eos));
-    TRY(read_id(metadata, out, "unknown_token_id", spm ? 0 : -1, false, out.unk));
+    struct Defaults {
+        const char* model;
+        int32_t bos, eos, unk, pad;
+    };
+    constexpr Defaults kDefaults[] = {{"llama", 1, 2, 0, -1}, {"gpt2", 11, 11, -1, -1}, {"t5", -1, 1, 2, 0}};
+    Defaults given{"", -1, -1, -1, -1};
+    for (const Defaults& row : kDefaults)
+        if (out.model == row.model) given = row;
+    TRY(read_id(metadata, out, "bos_token_id", given.bos, true, out.bos));
+    TRY(read_id(metadata, out, "eos_token_id", given.eos, true, out.eos));
+    TRY(read_id(metadata, out, "unknown_token_id", given.unk, false, out.unk));
     TRY(read_id(metadata, out, "eot_token_id", -1, false, out.eot));
     TRY(read_id(metadata, out, "eom_token_id", -1, false, out.eom));
-    TRY(read_id(metadata, out, "padding_token_id", -1, false, out.pad));
+    TRY(read_id(metadata, out, "padding_token_id", given.pad, false, out.pad));
     return read_id(metadata, out, "seperator_token_id", -1, false, out.sep);  // the key's own spelling
 }
 
@@ -74,6 +81,17 @@ Status read_name(const Metadata& metadata, Vocabulary& out) {
     return {};
 }
 
+Status read_charsmap(const Metadata& metadata, Vocabulary& out) {
+    const std::string key = key_of("precompiled_charsmap");
+    const Value* value = metadata.find(key);
+    if (!value) return {};
+    if (value->type != ValueType::array || (value->element != ValueType::u8 && value->element != ValueType::i8))
+        return input_error(escaped(metadata.origin) + ": " + key + ": expected an array of bytes, found " +
+                           value_type_name(value->type == ValueType::array ? value->element : value->type));
+    out.charsmap.assign(value->raw.begin(), value->raw.end());
+    return {};
+}
+
 }  // namespace
 
 Result<Vocabulary> read_vocabulary(const Metadata& metadata) {
@@ -85,15 +103,17 @@ Result<Vocabulary> read_vocabulary(const Metadata& metadata) {
     out.pre = pre ? *pre : "default";
     TRY(read_arrays(metadata, out));
     TRY(read_ids(metadata, out));
-    const bool spm = out.model == "llama";
-    const PreTokenizer* row = spm ? nullptr : PreTokenizer::find(out.pre);
+    const bool spm = out.model == "llama", unigram = out.model == "t5";
+    const PreTokenizer* row = out.model == "gpt2" ? PreTokenizer::find(out.pre) : nullptr;
     out.add_bos = spm || (row && row->add_bos);
-    out.add_space_prefix = spm;
+    out.add_eos = unigram;
+    out.add_space_prefix = spm || unigram;
     TRY(read_flag(metadata, "add_bos_token", out.add_bos));
     TRY(read_flag(metadata, "add_eos_token", out.add_eos));
     TRY(read_flag(metadata, "add_space_prefix", out.add_space_prefix));
     TRY(read_flag(metadata, "remove_extra_whitespaces", out.remove_extra_whitespaces));
     if (spm) TRY(read_name(metadata, out));
+    if (unigram) TRY(read_charsmap(metadata, out));
     return out;
 }
 

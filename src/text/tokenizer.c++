@@ -9,6 +9,7 @@
 #include "text/special_tokens.h"
 #include "text/spm.h"
 #include "text/token_index.h"
+#include "text/unigram.h"
 #include "text/vocabulary_check.h"
 
 namespace quant {
@@ -44,7 +45,7 @@ struct Tokenizer::State {
     TokenIndex index;
     SpecialTokens special;
     ByteTokens bytes{};
-    std::variant<std::monostate, SpmEncoder, BpeEncoder> encoder;
+    std::variant<std::monostate, SpmEncoder, BpeEncoder, UnigramEncoder> encoder;
     std::vector<bool> ends;  // by id
 
     TokenType type(int32_t id) const {
@@ -52,6 +53,7 @@ struct Tokenizer::State {
         return vocabulary.types.empty() ? TokenType::normal : static_cast<TokenType>(vocabulary.types[i]);
     }
     bool known(int32_t id) const { return id >= 0 && static_cast<size_t>(id) < vocabulary.tokens.size(); }
+    Status make_encoder();
     void find_endings();
     void encode_text(std::string_view text, bool first, std::vector<int32_t>& out) const;
     bool eats_space(int32_t id) const;
@@ -71,17 +73,27 @@ Result<Tokenizer> Tokenizer::create(Vocabulary vocabulary) {
     state.index = TokenIndex(kept.tokens.size());
     for (size_t i = 0; i < kept.tokens.size(); ++i) state.index.add(kept.tokens[i], static_cast<int32_t>(i));
     state.special = SpecialTokens(kept);
-    if (kept.model == "llama") {
-        LET(bytes, find_byte_tokens(kept));
-        LET(encoder, SpmEncoder::create(kept, bytes));
-        state.bytes = bytes;
-        state.encoder = std::move(encoder);
-    } else {
-        LET(encoder, BpeEncoder::create(kept, state.index));
-        state.encoder = std::move(encoder);
-    }
+    TRY(state.make_encoder());
     state.find_endings();
     return tokenizer;
+}
+
+Status Tokenizer::State::make_encoder() {
+    if (vocabulary.model == "gpt2") {
+        LET(bpe, BpeEncoder::create(vocabulary, index));
+        encoder = std::move(bpe);
+        return {};
+    }
+    LET(found, find_byte_tokens(vocabulary));
+    bytes = found;
+    if (vocabulary.model == "t5") {
+        LET(unigram, UnigramEncoder::create(vocabulary, bytes));
+        encoder = std::move(unigram);
+    } else {
+        LET(spm, SpmEncoder::create(vocabulary, bytes));
+        encoder = std::move(spm);
+    }
+    return {};
 }
 
 void Tokenizer::State::find_endings() {
@@ -101,6 +113,7 @@ void Tokenizer::State::find_endings() {
 void Tokenizer::State::encode_text(std::string_view text, bool first, std::vector<int32_t>& out) const {
     if (text.empty()) return;
     if (const auto* bpe = std::get_if<BpeEncoder>(&encoder)) return bpe->encode(text, out);
+    if (const auto* unigram = std::get_if<UnigramEncoder>(&encoder)) return unigram->encode(text, out);
     const auto* spm = std::get_if<SpmEncoder>(&encoder);
     if (!spm) return;
     if (first && vocabulary.add_space_prefix) spm->encode(" " + std::string(text), out);
@@ -148,7 +161,7 @@ std::string Tokenizer::piece(int32_t id, bool show_special) const {
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool show_special) const {
     const State& state = *state_;
     std::string out;
-    bool begin = std::holds_alternative<SpmEncoder>(state.encoder) && state.vocabulary.add_space_prefix;
+    bool begin = !std::holds_alternative<BpeEncoder>(state.encoder) && state.vocabulary.add_space_prefix;
     for (const int32_t id : ids) {
         const std::string part = piece(id, show_special);
         const bool space = begin && !part.empty() && part[0] == ' ';

@@ -16,12 +16,13 @@ enum class TokenType : int32_t { undefined = 0, normal = 1, unknown = 2, control
 
 // What a model file says about its vocabulary; -1 = no such token.
 struct Vocabulary {
-    std::string model;                // "llama" (SentencePiece BPE), "gpt2" (byte-level BPE)
+    std::string model;                // "llama" (SentencePiece BPE), "gpt2" (byte-level BPE), "t5" (SentencePiece unigram)
     std::string pre;                  // pre-tokenizer of "gpt2" models: "default", "llama-bpe", "qwen2" ...
     std::vector<std::string> tokens;
     std::vector<float> scores;        // empty: all 0
     std::vector<int32_t> types;       // empty: all normal
     std::vector<std::string> merges;  // "left right"
+    std::string charsmap;             // normalization rules of "t5" models, as SentencePiece compiles them
     int32_t bos = -1, eos = -1, eot = -1, eom = -1, unk = -1, pad = -1, sep = -1;
     bool add_bos = false, add_eos = false;
     bool add_space_prefix = true, remove_extra_whitespaces = false;

@@ -85,8 +85,8 @@ int byte_value(std::string_view text) {
 }  // namespace
 
 Status check_vocabulary(const Vocabulary& vocabulary) {
-    if (vocabulary.model != "llama" && vocabulary.model != "gpt2")
-        return input_error("tokenizer.ggml.model: expected llama or gpt2, found " + shown(vocabulary.model));
+    if (vocabulary.model != "llama" && vocabulary.model != "gpt2" && vocabulary.model != "t5")
+        return input_error("tokenizer.ggml.model: expected llama, gpt2 or t5, found " + shown(vocabulary.model));
     TRY(check_tokens(vocabulary));
     TRY(check_arrays(vocabulary));
     TRY(check_ids(vocabulary));

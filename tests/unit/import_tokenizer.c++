@@ -65,6 +65,15 @@ std::string trimmed(const std::string& text) {
     return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(' ') + 1 - begin);
 }
 
+std::string unescaped(const std::string& line) {
+    std::string out;
+    for (size_t i = 0; i < line.size(); ++i) {
+        if (line[i] != '\\') out += line[i];
+        else if (++i < line.size()) out += line[i] == 'n' ? '\n' : line[i] == 'r' ? '\r' : line[i] == 't' ? '\t' : line[i];
+    }
+    return out;
+}
+
 // A small SentencePiece file: fields are written by hand.
 std::string field(int number, const std::string& bytes) {
     return std::string(1, static_cast<char>(number << 3 | 2)) + static_cast<char>(bytes.size()) + bytes;
@@ -218,6 +227,57 @@ TEST(byte_fallback_without_a_model_file) {
     auto tokenizer = Tokenizer::create(std::move(*read_vocabulary(*found)));
     CHECK_MSG(tokenizer.ok(), tokenizer.ok() ? "" : tokenizer.error().text);
     if (tokenizer) CHECK(joined(tokenizer->encode("abcA", false, false)) == "4 5 8 3");
+}
+
+// Our own small unigram models, with and without normalization rules and bytes: ids as the Python package gives them.
+TEST(ids_of_unigram_models) {
+    const std::string golden = "tests/golden/tokenizer/";
+    std::vector<std::string> texts = parts(read(golden + "texts.txt"), "\n");
+    texts.pop_back();
+    for (const std::string name : {"unigram", "unigram-bytes"}) {
+        const TemporaryFolder folder;
+        write(folder.at("tokenizer.model"), read(golden + name + ".model"));
+        auto metadata = imported(folder.path, "llama", "{}");
+        CHECK_MSG(metadata.ok(), name + (metadata.ok() ? "" : metadata.error().text));
+        if (!metadata) continue;
+        CHECK(metadata->find("tokenizer.ggml.model")->text == "t5");
+        auto tokenizer = Tokenizer::create(std::move(*read_vocabulary(*metadata)));
+        CHECK_MSG(tokenizer.ok(), name + (tokenizer.ok() ? "" : tokenizer.error().text));
+        if (!tokenizer) continue;
+        const std::vector<std::string> expected = parts(read(golden + name + ".txt"), "\n");
+        CHECK(expected.size() == texts.size() + 1);
+        for (size_t i = 0; i < texts.size(); ++i) {
+            const std::string text = unescaped(texts[i]), found = joined(tokenizer->encode(text, false, false));
+            CHECK_MSG(found == expected[i], name + " line " + std::to_string(i + 1) + ": expected " + expected[i] + ", found " + found);
+            if (name == "unigram-bytes") CHECK_MSG(tokenizer->decode(tokenizer->encode(text, true, false)) == text, name + " '" + text + "'");
+        }
+    }
+}
+
+// A charsmap of any bytes: an answer, no harm.
+TEST(damaged_charsmaps) {
+    auto model = read_sentencepiece(Bytes(), "m");
+    CHECK(!model.ok());
+    const std::string file = read("tests/golden/tokenizer/unigram.model");
+    model = read_sentencepiece(Bytes(reinterpret_cast<const uint8_t*>(file.data()), file.size()), "m");
+    CHECK(model.ok() && model->charsmap.size() > 100);
+    if (!model) return;
+    auto base = from_sentencepiece(*model, std::nullopt, "m");
+    CHECK(base.ok());
+    const std::string whole = model->charsmap;
+    const auto use = [&](const std::string& charsmap) {
+        Vocabulary vocabulary = base->vocabulary;
+        vocabulary.charsmap = charsmap;
+        auto tokenizer = Tokenizer::create(std::move(vocabulary));
+        if (tokenizer) tokenizer->encode("½ ﬁve \t e\u0301\xFF²", false, false);
+        else CHECK_MSG(tokenizer.error().text.find("precompiled_charsmap") != std::string::npos, tokenizer.error().text);
+    };
+    for (size_t size = 1; size < whole.size(); size += 7) use(whole.substr(0, size));
+    for (size_t at = 0; at < whole.size(); ++at) {
+        std::string damaged = whole;
+        damaged[at] = static_cast<char>(damaged[at] ^ (1 << (at % 8)));
+        use(damaged);
+    }
 }
 
 TEST_MAIN
