@@ -23,6 +23,20 @@ float half_e4m3(int code) {
     return static_cast<float>(8 + mantissa) * std::bit_cast<float>(static_cast<uint32_t>(exponent + 127 - 11) << 23);
 }
 
+// The code of the E4M3 number next below v, at most 126; codes are in the order of their values.
+int e4m3_below(float v) {
+    int low = 0, high = 126;
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (2 * half_e4m3(middle) <= v) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return low;
+}
+
 // The code of a doubled E2M1 level.
 int code_of(int level) {
     int code = level < 0 ? 9 : 0;
@@ -88,9 +102,12 @@ QUANT_INLINE void nvfp4_body(const float* x, const float* importance, uint8_t* b
     for (int64_t i = 0; i < n; i += 64, ++block) {
         for (int g = 0; g < 4; ++g) {
             search::load_block<W>(in, x + i + 16 * g, importance ? importance + i + 16 * g : nullptr);
+            // Scales from below a fifth to four times the one that brings the largest element to 6.
+            const int center = e4m3_below(in.most / 6);
+            const int first = center < 18 ? 0 : center - 18, last = center > 110 ? 126 : center + 16;
             int chosen = 0;
             float least = -1;
-            for (int code = 0; code < 127; ++code) {
+            for (int code = first; code <= last; ++code) {
                 const float error = search::scale_error<W, search::E2m1, 16>(in.x, in.w, half_e4m3(code) * in.down);
                 if (least < 0 || error < least) least = error, chosen = code;
             }

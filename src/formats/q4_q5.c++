@@ -39,35 +39,23 @@ QUANT_INLINE void try_stored(const search::Block<32>& in, const search::AffineFi
     try_halves<W, TOP>(in, search::half_scale(fit.scale_for(m.value), in.up, in.down), m, best);
 }
 
-// Moves the ends of the code range, then codes and least squares in turn, then neighbouring halves.
 template <int W, int TOP>
 QUANT_INLINE HalfAffine best_affine(const search::Block<32>& in) {
-    float low = in.x[0], high = in.x[0];
-    for (float v : in.x) {
-        low = v < low ? v : low;
-        high = v > high ? v : high;
-    }
-    HalfAffine best = {search::half_scale((high - low) / TOP, in.up, in.down), search::half_scale(low, in.up, in.down), 0};
+    const search::Range range = search::range_of<32>(in.x);
+    HalfAffine best = {search::half_scale((range.high - range.low) / TOP, in.up, in.down),
+                       search::half_scale(range.low, in.up, in.down), 0};
     best.error = search::affine_error<W, 32, TOP>(in.x, in.w, best.d.value, best.m.value);
-    if (high == low) return best;
+    if (range.high == range.low) return best;
     // Without an offset: zeros that must stay zeros.
-    try_halves<W, TOP>(in, search::half_scale(high / TOP, in.up, in.down), {}, best);
-    try_halves<W, TOP>(in, search::half_scale(low / TOP, in.up, in.down), {}, best);
+    try_halves<W, TOP>(in, search::half_scale(range.high / TOP, in.up, in.down), {}, best);
+    try_halves<W, TOP>(in, search::half_scale(range.low / TOP, in.up, in.down), {}, best);
     const search::AffineFit base = search::affine_base<W, 32>(in.x, in.w);
-    for (int a = -2; a <= 4; ++a) {
-        for (int b = -2; b <= 4; ++b) {
-            const float step = 0.25f / TOP, range = high - low;
-            float m = low + range * step * static_cast<float>(a);
-            float inv = TOP / (range * (1 - step * static_cast<float>(a + b)));
-            for (int round = 0; round < 2; ++round) {
-                const auto fit = search::fit_affine<W, 32, TOP>(in.x, in.w, base, inv, m);
-                if (!(fit.determinant() > 0)) break;
-                const float d = fit.scale();
-                m = fit.offset(d);
-                inv = search::inverse(d);
-                try_stored<W, TOP>(in, fit, d, best);
-            }
-        }
+    const auto free = search::best_free_affine<W, 32, TOP, false>(in.x, in.w, base, range.low, range.high,
+                                                                  {-0.4f / TOP, 0.3f / TOP, 5});
+    try_stored<W, TOP>(in, search::fit_affine<W, 32, TOP>(in.x, in.w, base, search::inverse(free.d), free.m), free.d, best);
+    for (int round = 0; round < 2; ++round) {
+        const auto fit = search::fit_affine<W, 32, TOP>(in.x, in.w, base, search::inverse(best.d.value), best.m.value);
+        if (fit.determinant() > 0) try_stored<W, TOP>(in, fit, fit.scale(), best);
     }
     for (int reach : {16, 4, 1}) {
         for (int step : {reach, -reach}) {

@@ -183,14 +183,24 @@ QUANT_INLINE void choose_levels(const float* x, float d, int* level) {
     for (int i = 0; i < N; ++i) level[i] = static_cast<int>(chosen[i]);
 }
 
+struct Range {
+    float low, high;
+};
+
+template <int N>
+QUANT_INLINE Range range_of(const float* x) {
+    Range range = {x[0], x[0]};
+    for (int i = 1; i < N; ++i) {
+        range.low = x[i] < range.low ? x[i] : range.low;
+        range.high = x[i] > range.high ? x[i] : range.high;
+    }
+    return range;
+}
+
 template <int N>
 QUANT_INLINE float signed_extreme(const float* x) {
-    float low = x[0], high = x[0];
-    for (int i = 1; i < N; ++i) {
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
-    }
-    return -low > high ? low : high;
+    const Range range = range_of<N>(x);
+    return -range.low > range.high ? range.low : range.high;
 }
 
 // Which scales to try: those that bring the extreme element to `first`, then `ratio` times further each time, with
@@ -321,6 +331,46 @@ QUANT_INLINE AffineFit affine_base(const float* x, const float* w) {
     base.w = sw.sum();
     base.wx = swx.sum();
     return base;
+}
+
+// How far to move the ends of the code range inwards, in parts of the range: `count` steps for each end.
+struct Shrink {
+    float first, step;
+    int count;
+};
+
+// Scale and offset before they are stored.
+struct FreeAffine {
+    float d = 0, m = 0, gain = 0;
+};
+
+// The best of least squares for the codes of [low, high] and of shrunk ranges, then codes and least squares in turn.
+// NEGATIVE: offsets above 0 cannot be stored.
+template <int W, int N, int TOP, bool NEGATIVE>
+QUANT_INLINE FreeAffine best_free_affine(const float* x, const float* w, const AffineFit& base, float low, float high,
+                                         Shrink shrink) {
+    const float range = high - low;
+    FreeAffine best = {range > 0 ? range / TOP : 0, low, 0};
+    if (!(range > 0)) return best;
+    auto consider = [&](float inv, float m) QUANT_LAMBDA {
+        const AffineFit fit = fit_affine<W, N, TOP>(x, w, base, inv, m);
+        if (!(fit.determinant() > 0)) return;
+        float d = fit.scale(), offset = fit.offset(d);
+        if (NEGATIVE && offset > 0) offset = 0, d = fit.scale_for(0);
+        const float gain = fit.gain(d, offset);
+        if (d > 0 && gain > best.gain) best = {d, offset, gain};
+    };
+    consider(TOP / range, low);
+    for (int a = 0; a < shrink.count; ++a) {
+        for (int b = 0; b < shrink.count; ++b) {
+            const float from_low = shrink.first + shrink.step * static_cast<float>(a);
+            const float from_high = shrink.first + shrink.step * static_cast<float>(b);
+            const float m = low + range * from_low;
+            consider(TOP / (range * (1 - from_low - from_high)), NEGATIVE && m > 0 ? 0 : m);
+        }
+    }
+    for (int round = 0; round < 2; ++round) consider(inverse(best.d), best.m);
+    return best;
 }
 
 template <int W, int N, int TOP>

@@ -100,44 +100,14 @@ struct IdealAffine {
     float scale = 0, min = 0;  // x ~ scale * code - min, both non-negative
 };
 
-// How far to move the ends of the code range inwards, in parts of the range: `count` steps for each end.
-struct Shrink {
-    float first, step;
-    int count;
-};
-
 template <int W, int N, int TOP>
 QUANT_INLINE IdealAffine ideal_affine(const float* x, const float* w, Shrink shrink) {
+    const Range range = range_of<N>(x);
     IdealAffine out;
     out.base = affine_base<W, N>(x, w);
-    float low = 0, high = x[0];
-    for (int i = 0; i < N; ++i) {
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
-    }
-    out.min = -low;
-    if (high <= low) return out;
-    out.scale = (high - low) / TOP;
-    const float range = high - low;
-    float most = 0;
-    auto consider = [&](float inv, float m) QUANT_LAMBDA {
-        const AffineFit fit = fit_affine<W, N, TOP>(x, w, out.base, inv, m);
-        if (!(fit.determinant() > 0)) return;
-        float d = fit.scale(), offset = fit.offset(d);
-        if (offset > 0) offset = 0, d = fit.scale_for(0);
-        const float gain = fit.gain(d, offset);
-        if (d > 0 && gain > most) most = gain, out.scale = d, out.min = -offset;
-    };
-    consider(TOP / range, low);
-    for (int a = 0; a < shrink.count; ++a) {
-        for (int b = 0; b < shrink.count; ++b) {
-            const float from_low = shrink.first + shrink.step * static_cast<float>(a);
-            const float from_high = shrink.first + shrink.step * static_cast<float>(b);
-            const float m = low + range * from_low;
-            consider(TOP / (range * (1 - from_low - from_high)), m > 0 ? 0 : m);
-        }
-    }
-    for (int round = 0; round < 2; ++round) consider(inverse(out.scale), -out.min);
+    const FreeAffine best = best_free_affine<W, N, TOP, true>(x, w, out.base, range.low < 0 ? range.low : 0, range.high, shrink);
+    out.scale = best.d;
+    out.min = -best.m;
     return out;
 }
 
@@ -241,13 +211,9 @@ QUANT_INLINE AffineBlock<SUBS> best_affine_block(Block<256>& in, Shrink shrink, 
     constexpr int N = 256 / SUBS;
     float above = 0, below = 0;
     for (int j = 0; j < SUBS; ++j) {
-        float low = in.x[j * N], high = low;
-        for (int i = 0; i < N; ++i) {
-            low = in.x[j * N + i] < low ? in.x[j * N + i] : low;
-            high = in.x[j * N + i] > high ? in.x[j * N + i] : high;
-        }
-        above += low > 0 ? low : 0;
-        below += high < 0 ? -high : 0;
+        const Range range = range_of<N>(in.x + j * N);
+        above += range.low > 0 ? range.low : 0;
+        below += range.high < 0 ? -range.high : 0;
     }
     const bool flip = above > below;
     if (flip) {
