@@ -131,6 +131,11 @@ TEST(details_of_templates) {
     const ChatShape updated = shape("{%- if loop.first and system_message is defined %}{{- \" [INST] \" + system_message + \"\\n\\n\" + x + \" [/INST]\" }}"
                                     "{{- \" \" + message[\"content\"] + eos_token}}");
     CHECK(updated.user.before == " [INST] " && updated.assistant.before == " " && updated.place == SystemPlace::first_user);
+    // DeepSeek R1 opens its thoughts; some templates close them at once unless thinking is asked for.
+    const ChatShape thinks = shape("{{'<｜User｜>' + x}}{% if add_generation_prompt %}{{'<｜Assistant｜><think>\\n'}}{% if not enable_thinking %}{{- '</think>' -}}{% endif %}");
+    CHECK(thinks.generate == "<｜Assistant｜><think>\n</think>" && thinks.generate_silent == thinks.generate);
+    CHECK(thinks.generate_thinking == "<｜Assistant｜><think>\n");
+    CHECK(shape("{{'<｜User｜>' + x}}{% if add_generation_prompt %}{{'<｜Assistant｜>'}}{% endif %}").generate == "<｜Assistant｜>");
     for (const std::string text : {"", "{{", "{% '", "{# [INST] #}", "{{ '\\", "plain <|im_start|> text"})
         ChatTemplate::recognised(text).ok();  // either answer, no harm
     CHECK(!ChatTemplate::recognised("{% for m in messages %}{{ m.content }}{% endfor %}").ok());

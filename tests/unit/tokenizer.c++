@@ -288,6 +288,29 @@ TEST(bytes_without_a_token) {
     if (tokenizer) CHECK(joined(tokenizer->encode("axb", false, false)) == "2");
 }
 
+// Which of two ways of equal sum wins, and what an unknown character costs: as the Python package decides for these pieces.
+TEST(choices_of_the_unigram_model) {
+    const auto ids = [](std::vector<std::pair<std::string, float>> pieces, const std::string& text) {
+        Vocabulary vocabulary;
+        vocabulary.model = "t5";
+        vocabulary.tokens = {"<unk>", "<s>", "</s>"};
+        vocabulary.scores = {0, 0, 0};
+        vocabulary.types = {2, 3, 3};
+        vocabulary.unk = 0;
+        vocabulary.add_space_prefix = false;
+        for (const auto& [piece, score] : pieces) {
+            vocabulary.tokens.push_back(piece);
+            vocabulary.scores.push_back(score);
+            vocabulary.types.push_back(1);
+        }
+        auto tokenizer = Tokenizer::create(std::move(vocabulary));
+        return tokenizer ? joined(tokenizer->encode(text, false, false)) : tokenizer.error().text;
+    };
+    CHECK(ids({{"a", -1}, {"c", -1}, {"ab", -2}, {"bc", -2}, {"b", -9}}, "abc") == "3 6");
+    CHECK(ids({{"p", 3}, {"q", -1}, {"px", -5}}, "pxq") == "5 4");
+    CHECK(ids({{"p", 3}, {"q", -1}, {"px", -5}}, "xxpxyq") == "0 5 0 4");
+}
+
 TEST(one_mebibyte_of_one_character) {
     std::vector<std::string> models = {"models/tiny/tiny-f16.gguf"};
     if (const std::string shared = check::shared(); !shared.empty()) models.push_back(shared + "/vocab/gguf/ggml-vocab-llama-bpe.gguf");
