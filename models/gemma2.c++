@@ -10,9 +10,11 @@ namespace {
 
 void adjust(Config& config) {
     config.embedding_scale = std::sqrt(static_cast<float>(config.embedding));
-    // The file has no query scale: the 27B model alone divides by the width per head instead of the head size.
+    // The file has no query scale: the 27B model alone divides by the width per head instead of the head
+    // size.
     if (config.layers.size() == 46)
-        config.attention_scale = 1.0f / std::sqrt(static_cast<float>(config.embedding) / static_cast<float>(config.heads));
+        config.attention_scale =
+            1.0f / std::sqrt(static_cast<float>(config.embedding) / static_cast<float>(config.heads));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Gemma 3, text: as Gemma 2 without soft caps, with norms of q and k, five windowed layers between whole ones.
+// Gemma 3, text: as Gemma 2 without soft caps, with norms of q and k, five windowed layers between whole
+// ones.
 #include <cmath>
 
 #include "model/architecture.h"
@@ -10,9 +11,11 @@ namespace {
 
 void adjust(Config& config) {
     config.embedding_scale = std::sqrt(static_cast<float>(config.embedding));
-    // The file has no query scale: the 27B model alone divides by the width per head instead of the head size.
+    // The file has no query scale: the 27B model alone divides by the width per head instead of the head
+    // size.
     if (config.layers.size() == 62)
-        config.attention_scale = 1.0f / std::sqrt(static_cast<float>(config.embedding) / static_cast<float>(config.heads));
+        config.attention_scale =
+            1.0f / std::sqrt(static_cast<float>(config.embedding) / static_cast<float>(config.heads));
 }
 
 }  // namespace

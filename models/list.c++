@@ -3,11 +3,13 @@
 
 namespace quant {
 
-extern const Architecture kBitnet, kGemma2, kGemma3, kGpt2, kGptOss, kGranite, kLlama, kOlmo2, kPhi3, kQwen2, kQwen3, kQwen3Moe, kSmollm3;
+extern const Architecture kBitnet, kGemma2, kGemma3, kGpt2, kGptOss, kGranite, kLlama, kOlmo2, kPhi3, kQwen2,
+    kQwen3, kQwen3Moe, kSmollm3;
 
 std::span<const Architecture* const> architectures() {
-    static constexpr const Architecture* kAll[] = {&kLlama, &kQwen2, &kQwen3, &kQwen3Moe, &kGemma2, &kGemma3, &kPhi3,
-                                                   &kOlmo2, &kGranite, &kSmollm3, &kGptOss, &kBitnet, &kGpt2};
+    static constexpr const Architecture* kAll[] = {&kLlama,  &kQwen2,  &kQwen3, &kQwen3Moe, &kGemma2,
+                                                   &kGemma3, &kPhi3,   &kOlmo2, &kGranite,  &kSmollm3,
+                                                   &kGptOss, &kBitnet, &kGpt2};
     return kAll;
 }
 

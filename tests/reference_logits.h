@@ -1,4 +1,5 @@
-// Logits of a model as another program computed them: logits.json and logits.f32 of a folder, and the comparison.
+// Logits of a model as another program computed them: logits.json and logits.f32 of a folder, and the
+// comparison.
 #pragma once
 
 #include <algorithm>

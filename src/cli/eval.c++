@@ -2,6 +2,7 @@
 #include <cctype>
 #include <chrono>
 #include <cmath>
+#include <sstream>
 
 #include "base/file.h"
 #include "base/json_writer.h"
@@ -27,7 +28,8 @@ struct EvalOptions {
 };
 
 Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
-    Options options("quant eval -m MODEL -f TEXT [options]", "perplexity of a model on a text, KL divergence from another model",
+    Options options("quant eval -m MODEL -f TEXT [options]",
+                    "perplexity of a model on a text, KL divergence from another model",
                     "  quant eval -m model-q4.gguf -f book.txt -c 512 --chunks 16\n"
                     "  quant eval -m model-q4.gguf --base model-f16.gguf -f book.txt\n"
                     "  quant eval -m model.gguf --tokens 1,403,407 --logits logits.f32\n");
@@ -40,16 +42,25 @@ Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
     };
     options.text("-m --model", "FILE", "model, a GGUF file (of a split model the first)", &out->model);
     options.text("-f --file", "FILE", "text to judge the model on; - is standard input", &out->text_file);
-    options.text("--base", "FILE", "model to compare with: divergence of every prediction from its own", &out->base);
-    options.integer("-c --ctx-size", "N", "tokens of a window (default 512)", &out->window, 4, limits::kContext);
-    options.integer("--chunks", "N", "at most so many windows, -1 = all (default -1)", &out->windows, -1, int64_t{1} << 40);
-    options.flag("--exact", "decoded weights and f32 activations instead of the fast int8 products (both models)", &out->exact);
-    options.text("--tokens", "IDS", "token ids, separated by commas or spaces, or a file of them", &out->tokens);
-    options.text("--logits", "FILE", "write the logits of --tokens: a row per token, f32 little-endian", &out->logits_file);
+    options.text("--base", "FILE", "model to compare with: divergence of every prediction from its own",
+                 &out->base);
+    options.integer("-c --ctx-size", "N", "tokens of a window (default 512)", &out->window, 4,
+                    limits::kContext);
+    options.integer("--chunks", "N", "at most so many windows, -1 = all (default -1)", &out->windows, -1,
+                    int64_t{1} << 40);
+    options.flag("--exact",
+                 "decoded weights and f32 activations instead of the fast int8 products (both models)",
+                 &out->exact);
+    options.text("--tokens", "IDS", "token ids, separated by commas or spaces, or a file of them",
+                 &out->tokens);
+    options.text("--logits", "FILE", "write the logits of --tokens: a row per token, f32 little-endian",
+                 &out->logits_file);
     options.flag("--force", "replace an existing logits file", &out->force);
-    options.integer("-b -ub --batch-size --ubatch-size", "N", "tokens taken at once (default 512)", &out->batch, 1, 1 << 16);
+    options.integer("-b -ub --batch-size --ubatch-size", "N", "tokens taken at once (default 512)",
+                    &out->batch, 1, 1 << 16);
     options.integer("-t --threads", "N", "threads (default: the physical cores)", &out->threads, 0, 512);
-    options.call("-ctk --cache-type-k", "TYPE", "keys in the cache as f32, f16 or q8_0 (default f16)", kv_type(&out->k_type));
+    options.call("-ctk --cache-type-k", "TYPE", "keys in the cache as f32, f16 or q8_0 (default f16)",
+                 kv_type(&out->k_type));
     options.call("-ctv --cache-type-v", "TYPE", "values in the cache, likewise", kv_type(&out->v_type));
     options.flag("--json", "one JSON object on standard output", &out->json);
     options.call_flag("-v --verbose", "say more: kernels in use, memory", [] {
@@ -64,17 +75,23 @@ Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
     if (!go) return false;
     if (out->model.empty()) return usage_error("which model? (-m FILE)");
     const bool writes = !out->tokens.empty() || !out->logits_file.empty();
-    if (writes && (out->tokens.empty() || out->logits_file.empty())) return usage_error("--tokens and --logits belong together");
-    if (writes == !out->text_file.empty()) return usage_error("give a text (-f FILE) or --tokens IDS --logits FILE");
-    if (writes && !out->base.empty()) return usage_error("--base compares on a text (-f FILE), not on --tokens");
+    if (writes && (out->tokens.empty() || out->logits_file.empty()))
+        return usage_error("--tokens and --logits belong together");
+    if (writes == !out->text_file.empty())
+        return usage_error("give a text (-f FILE) or --tokens IDS --logits FILE");
+    if (writes && !out->base.empty())
+        return usage_error("--base compares on a text (-f FILE), not on --tokens");
     return true;
 }
 
-Result<std::unique_ptr<Session>> open_session(const std::string& path, const EvalOptions& given, int64_t context) {
+Result<std::unique_ptr<Session>> open_session(const std::string& path, const EvalOptions& given,
+                                              int64_t context) {
     LET(model, Model::load(path));
     if (context > model->config().context)
-        log_warning(escaped(path) + format_text(": a window of %lld is longer than the %lld tokens the model was made for",
-                                                static_cast<long long>(context), static_cast<long long>(model->config().context)));
+        log_warning(escaped(path) +
+                    format_text(": a window of %lld is longer than the %lld tokens the model was made for",
+                                static_cast<long long>(context),
+                                static_cast<long long>(model->config().context)));
     SessionOptions options;
     options.context = context;
     options.batch = given.batch;
@@ -83,8 +100,10 @@ Result<std::unique_ptr<Session>> open_session(const std::string& path, const Eva
     options.threads = static_cast<int>(given.threads);
     options.exact = given.exact;
     LET(session, Session::create(model, options));
-    log_info(escaped(path) + ": " + model->description() + ", " + kernels().isa + (given.exact ? ", exact" : ""));
-    log_verbose(session->kernel_summary());
+    log_info(escaped(path) + ": " + model->description() + ", " + kernels().isa +
+             (given.exact ? ", exact" : ""));
+    std::istringstream kernels_in_use(session->kernel_summary());
+    for (std::string line; std::getline(kernels_in_use, line);) log_verbose(line);
     return session;
 }
 
@@ -106,7 +125,8 @@ Result<std::vector<int32_t>> read_token_ids(const std::string& given) {
         size_t end = at;
         while (end < text.size() && !separates(text[end])) ++end;
         LET(id, parse_integer(std::string_view(text).substr(at, end - at)));
-        if (id < 0 || id >= int64_t{limits::kVocab}) return usage_error("option --tokens: " + std::to_string(id) + " is no token id");
+        if (id < 0 || id >= int64_t{limits::kVocab})
+            return usage_error("option --tokens: " + std::to_string(id) + " is no token id");
         ids.push_back(static_cast<int32_t>(id));
         at = end;
     }
@@ -130,20 +150,26 @@ Status write_logits(const EvalOptions& given) {
         if (interrupted()) return Error{Code::interrupted, "interrupted"};
     }
     TRY(file.commit(ids.size() * vocab * sizeof(float)));
-    return write_output(format_text("%s: %zu rows of %zu logits\n", escaped(given.logits_file).c_str(), ids.size(), vocab));
+    return write_output(
+        format_text("%s: %zu rows of %zu logits\n", escaped(given.logits_file).c_str(), ids.size(), vocab));
 }
 
 std::string as_text(const Judgement& j, const EvalOptions& given) {
-    std::string text = format_text("perplexity %.4f +/- %.4f (%lld tokens in %lld windows of %lld)\n", j.perplexity.value, j.perplexity.error,
-                                   static_cast<long long>(j.tokens), static_cast<long long>(j.windows), static_cast<long long>(given.window));
+    std::string text = format_text("perplexity %.4f +/- %.4f (%lld tokens in %lld windows of %lld)\n",
+                                   j.perplexity.value, j.perplexity.error, static_cast<long long>(j.tokens),
+                                   static_cast<long long>(j.windows), static_cast<long long>(given.window));
     if (!j.compared) return text;
-    text += format_text("base       %.4f +/- %.4f, ratio %.4f +/- %.4f\n", j.base_perplexity.value, j.base_perplexity.error,
-                        std::exp(j.log_ratio.value), std::exp(j.log_ratio.value) * j.log_ratio.error);
+    text += format_text("base       %.4f +/- %.4f, ratio %.4f +/- %.4f\n", j.base_perplexity.value,
+                        j.base_perplexity.error, std::exp(j.log_ratio.value),
+                        std::exp(j.log_ratio.value) * j.log_ratio.error);
     text += format_text("KL divergence %.6f +/- %.6f nats\n", j.divergence.value, j.divergence.error);
-    text += format_text("   median %.6f  90 %% %.6f  95 %% %.6f  99 %% %.6f  99.9 %% %.6f  max %.6f\n", j.divergence_median, j.divergence_90,
-                        j.divergence_95, j.divergence_99, j.divergence_999, j.divergence_max);
-    text += format_text("same most likely token %.2f %% +/- %.2f\n", 100 * j.same_top.value, 100 * j.same_top.error);
-    text += format_text("RMS change of p(token) %.3f %% +/- %.3f\n", 100 * j.change_rms.value, 100 * j.change_rms.error);
+    text += format_text("   median %.6f  90 %% %.6f  95 %% %.6f  99 %% %.6f  99.9 %% %.6f  max %.6f\n",
+                        j.divergence_median, j.divergence_90, j.divergence_95, j.divergence_99,
+                        j.divergence_999, j.divergence_max);
+    text += format_text("same most likely token %.2f %% +/- %.2f\n", 100 * j.same_top.value,
+                        100 * j.same_top.error);
+    text += format_text("RMS change of p(token) %.3f %% +/- %.3f\n", 100 * j.change_rms.value,
+                        100 * j.change_rms.error);
     return text;
 }
 
@@ -191,7 +217,8 @@ Status judge_text(const EvalOptions& given) {
     LET(text, read_text_file(given.text_file, kMaxTextBytes));
     const std::vector<int32_t> tokens = session->model().tokenizer().encode(text, true, false);
     if (base && base->model().tokenizer().encode(text, true, false) != tokens)
-        return usage_error(escaped(given.base) + ": its tokenizer splits the text differently; the models cannot be compared");
+        return usage_error(escaped(given.base) +
+                           ": its tokenizer splits the text differently; the models cannot be compared");
     const auto started = std::chrono::steady_clock::now();
     const auto held = static_cast<int64_t>(tokens.size()) / given.window;
     const int64_t windows = given.windows > 0 ? std::min(given.windows, held) : held;
@@ -199,13 +226,15 @@ Status judge_text(const EvalOptions& given) {
     JudgeOptions options;
     options.window = given.window;
     options.windows = given.windows;
-    options.progress = [&, seen = size_t{0}, surprise = 0.0, divergence = 0.0](std::span<const TokenScore> scores) mutable -> Status {
+    options.progress = [&, seen = size_t{0}, surprise = 0.0,
+                        divergence = 0.0](std::span<const TokenScore> scores) mutable -> Status {
         for (; seen < scores.size(); ++seen) {
             surprise += scores[seen].surprise;
             divergence += scores[seen].divergence;
         }
         const auto count = static_cast<double>(seen);
-        progress.note(format_text("perplexity %.4f", std::exp(surprise / count)) + (base ? format_text(", KL %.6f", divergence / count) : ""));
+        progress.note(format_text("perplexity %.4f", std::exp(surprise / count)) +
+                      (base ? format_text(", KL %.6f", divergence / count) : ""));
         progress.advance(static_cast<uint64_t>(given.window));
         if (interrupted()) return Error{Code::interrupted, "interrupted"};
         return {};
@@ -213,7 +242,8 @@ Status judge_text(const EvalOptions& given) {
     auto judged = judge(*session, base.get(), tokens, options);
     progress.finish();
     if (!judged) {
-        if (judged.error().code == Code::usage) judged.error().text = escaped(given.text_file) + ": " + judged.error().text;
+        if (judged.error().code == Code::usage)
+            judged.error().text = escaped(given.text_file) + ": " + judged.error().text;
         return judged.error();
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();

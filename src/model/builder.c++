@@ -1,4 +1,5 @@
-// The wiring of a transformer, one function per block; an architecture's switches are asked where its families part.
+// The wiring of a transformer, one function per block; an architecture's switches are asked where its
+// families part.
 #include "model/builder.h"
 
 namespace quant {
@@ -19,25 +20,47 @@ public:
         return std::move(made_);
     }
 
+    PartGraph build_part(Part part, int32_t index) {
+        PartGraph out;
+        if (part == Part::embedding) {
+            out.input = made_.tokens = g_.external("tokens", FormatSlot::i32, 1, 1, Extent::tokens);
+            out.output = embed();
+            out.positions = made_.positions;
+        } else {
+            out.input = g_.external("hidden", FormatSlot::f32, c_.embedding, 1, Extent::tokens);
+            out.output = part == Part::layer
+                             ? layer(out.input, index)
+                             : norm("output_norm", out.input, w_.output_norm, w_.output_norm_bias);
+        }
+        g_.keep(out.output);
+        out.graph = std::move(g_);
+        return out;
+    }
+
 private:
     ValueId weight(const TensorInfo* tensor) {
         if (!tensor) return kNoValue;
-        return g_.constant(tensor->name, make_tensor(*tensor->format, tensor->ne, const_cast<uint8_t*>(tensor->data)));
+        return g_.constant(tensor->name,
+                           make_tensor(*tensor->format, tensor->ne, const_cast<uint8_t*>(tensor->data)));
     }
 
     ValueId norm(const std::string& name, ValueId x, const TensorInfo* gain, const TensorInfo* bias) {
-        if (a_.norm == NormKind::layer) return g_.layer_norm(name, x, weight(gain), weight(bias), c_.norm_eps);
+        if (a_.norm == NormKind::layer)
+            return g_.layer_norm(name, x, weight(gain), weight(bias), c_.norm_eps);
         return g_.rms_norm(name, x, weight(gain), c_.norm_eps);
     }
 
-    ValueId scaled(const std::string& name, ValueId x, float factor) { return factor == 1.0f ? x : g_.scale(name, x, factor); }
+    ValueId scaled(const std::string& name, ValueId x, float factor) {
+        return factor == 1.0f ? x : g_.scale(name, x, factor);
+    }
 
     ValueId embed() {
         ValueId x = g_.embed("token_embd", weight(w_.embedding), made_.tokens);
         x = scaled("embedding_scale", x, c_.embedding_scale);
         if (!w_.position_embedding) return x;
         made_.positions = g_.external("positions", FormatSlot::i32, 1, 1, Extent::tokens);
-        return g_.add("position_added", x, g_.embed("position_embd", weight(w_.position_embedding), made_.positions));
+        return g_.add("position_added", x,
+                      g_.embed("position_embd", weight(w_.position_embedding), made_.positions));
     }
 
     // Every step from the product on writes where the caller wants the result.
@@ -55,14 +78,18 @@ private:
         const Layer& l = w_.layers[static_cast<size_t>(index)];
         const std::string at = "blk." + std::to_string(index) + ".";
         ValueId y = x;
-        if (a_.attention_norm) y = norm(at + "attn_norm", x, l[Role::attention_norm], l[Role::attention_norm_bias]);
+        if (a_.attention_norm)
+            y = norm(at + "attn_norm", x, l[Role::attention_norm], l[Role::attention_norm_bias]);
         y = attention(y, l, index, at);
-        if (a_.attention_post_norm) y = norm(at + "post_attention_norm", y, l[Role::attention_post_norm], nullptr);
+        if (a_.attention_post_norm)
+            y = norm(at + "post_attention_norm", y, l[Role::attention_post_norm], nullptr);
         x = g_.add(at + "attn_added", scaled(at + "attn_scaled", y, c_.residual_scale), x);
         y = x;
-        if (a_.feed_forward_norm) y = norm(at + "ffn_norm", x, l[Role::feed_forward_norm], l[Role::feed_forward_norm_bias]);
+        if (a_.feed_forward_norm)
+            y = norm(at + "ffn_norm", x, l[Role::feed_forward_norm], l[Role::feed_forward_norm_bias]);
         y = c_.experts > 0 ? experts(y, l, at) : feed_forward(y, l, at);
-        if (a_.feed_forward_post_norm) y = norm(at + "post_ffw_norm", y, l[Role::feed_forward_post_norm], nullptr);
+        if (a_.feed_forward_post_norm)
+            y = norm(at + "post_ffw_norm", y, l[Role::feed_forward_post_norm], nullptr);
         return g_.add(at + "ffn_added", scaled(at + "ffn_scaled", y, c_.residual_scale), x);
     }
 
@@ -85,7 +112,8 @@ private:
         const LayerConfig& layer = c_.layers[static_cast<size_t>(index)];
         ValueId q, k, v;
         if (a_.fused_qkv) {
-            const ValueId qkv = g_.matmul(at + "attn_qkv", weight(l[Role::qkv]), x, weight(l[Role::qkv_bias]));
+            const ValueId qkv =
+                g_.matmul(at + "attn_qkv", weight(l[Role::qkv]), x, weight(l[Role::qkv_bias]));
             q = g_.columns(qkv, 0, c_.q_width());
             k = g_.columns(qkv, c_.q_width(), c_.k_width());
             v = g_.columns(qkv, c_.q_width() + c_.k_width(), c_.v_width());
@@ -107,8 +135,10 @@ private:
         params.cap = c_.attention_cap;
         params.window = layer.windowed ? c_.window : 0;
         ValueId y = g_.attention(at + "attention", q, stored, weight(l[Role::sinks]), params);
-        if (a_.sub_norms) y = g_.rms_norm(at + "attn_sub_norm", y, weight(l[Role::attention_sub_norm]), c_.norm_eps);
-        return g_.matmul(at + "attn_output", weight(l[Role::attention_output]), y, weight(l[Role::attention_output_bias]));
+        if (a_.sub_norms)
+            y = g_.rms_norm(at + "attn_sub_norm", y, weight(l[Role::attention_sub_norm]), c_.norm_eps);
+        return g_.matmul(at + "attn_output", weight(l[Role::attention_output]), y,
+                         weight(l[Role::attention_output_bias]));
     }
 
     ValueId feed_forward(ValueId x, const Layer& l, const std::string& at) {
@@ -126,14 +156,16 @@ private:
             }
             y = g_.gated(at + "ffn_act", gate, up, {a_.activation, a_.gate_form});
         }
-        if (a_.sub_norms) y = g_.rms_norm(at + "ffn_sub_norm", y, weight(l[Role::feed_forward_sub_norm]), c_.norm_eps);
+        if (a_.sub_norms)
+            y = g_.rms_norm(at + "ffn_sub_norm", y, weight(l[Role::feed_forward_sub_norm]), c_.norm_eps);
         return g_.matmul(at + "ffn_down", weight(l[Role::down]), y, weight(l[Role::down_bias]));
     }
 
     // Tokens are sorted by expert, so that each expert's weights are read once for all its tokens.
     ValueId experts(ValueId x, const Layer& l, const std::string& at) {
         const RouteParams params{c_.experts, c_.experts_used};
-        const ValueId router = g_.matmul(at + "ffn_gate_inp", weight(l[Role::router]), x, weight(l[Role::router_bias]));
+        const ValueId router =
+            g_.matmul(at + "ffn_gate_inp", weight(l[Role::router]), x, weight(l[Role::router_bias]));
         const ValueId routing = g_.route(at + "ffn_route", router, params);
         const ValueId plan = g_.route_plan(at + "ffn_plan", routing, params, options_.batch);
         const ValueId rows = g_.expert_gather(at + "ffn_gather", x, plan, params);
@@ -158,8 +190,14 @@ private:
 
 }  // namespace
 
-ModelGraph build_graph(const Architecture& a, const Config& c, const Weights& w, const BuildOptions& options) {
+ModelGraph build_graph(const Architecture& a, const Config& c, const Weights& w,
+                       const BuildOptions& options) {
     return Builder(a, c, w, options).build();
+}
+
+PartGraph build_part(const Architecture& a, const Config& c, const Weights& w, const BuildOptions& options,
+                     Part part, int32_t layer) {
+    return Builder(a, c, w, options).build_part(part, layer);
 }
 
 }  // namespace quant

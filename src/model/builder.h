@@ -1,4 +1,5 @@
-// Makes the graph of a forward pass from an architecture's data. The only place that knows how a transformer is wired.
+// Makes the graph of a forward pass from an architecture's data. The only place that knows how a transformer
+// is wired.
 #pragma once
 
 #include "model/architecture.h"
@@ -21,11 +22,27 @@ struct ModelGraph {
     ValueId logits = kNoValue;     // external f32 [vocab] x outputs
 };
 
-ModelGraph build_graph(const Architecture& architecture, const Config& config, const Weights& weights, const BuildOptions& options);
+ModelGraph build_graph(const Architecture& architecture, const Config& config, const Weights& weights,
+                       const BuildOptions& options);
 
-// Radians per position of each pair of rotated dimensions, and the factor of cos and sin. `windowed`: for layers with a
-// sliding window. Peng et al. 2023 (YaRN), Ding et al. 2024 (LongRoPE); linear scaling divides the position.
-RopeTableParams rope_frequencies(const Architecture& architecture, const Config& config, const Weights& weights, int64_t context,
-                                 bool windowed);
+// Parts of a forward pass, for work layer by layer: hidden states in, hidden states (or what a matrix reads)
+// out.
+struct PartGraph {
+    Graph graph;
+    ValueId input =
+        kNoValue;  // external: tokens (i32) of the first part, hidden states [embedding] x tokens of others
+    ValueId positions = kNoValue;  // as in ModelGraph; first part only
+    ValueId output =
+        kNoValue;  // kept: hidden states; of the last part the normed ones, input of the output matrix
+};
+enum class Part : uint8_t { embedding, layer, head };
+PartGraph build_part(const Architecture& architecture, const Config& config, const Weights& weights,
+                     const BuildOptions& options, Part part, int32_t layer = 0);
+
+// Radians per position of each pair of rotated dimensions, and the factor of cos and sin. `windowed`: for
+// layers with a sliding window. Peng et al. 2023 (YaRN), Ding et al. 2024 (LongRoPE); linear scaling divides
+// the position.
+RopeTableParams rope_frequencies(const Architecture& architecture, const Config& config,
+                                 const Weights& weights, int64_t context, bool windowed);
 
 }  // namespace quant

@@ -1,4 +1,5 @@
-// Reads hyper-parameters. Every number from the file passes a range check here, with the key's name in the message.
+// Reads hyper-parameters. Every number from the file passes a range check here, with the key's name in the
+// message.
 #include "model/config.h"
 
 #include <cmath>
@@ -20,19 +21,23 @@ public:
     Reader(const Metadata& metadata, std::string prefix) : metadata_(metadata), prefix_(std::move(prefix)) {}
 
     Error error(std::string_view key, const std::string& expected, const std::string& found) const {
-        return input_error(escaped(metadata_.origin) + ": " + prefix_ + std::string(key) + ": expected " + expected + ", found " + found);
+        return input_error(escaped(metadata_.origin) + ": " + prefix_ + std::string(key) + ": expected " +
+                           expected + ", found " + found);
     }
 
     // Missing: `fallback`, or an error when it is below `low`.
     Status integer(std::string_view key, int64_t low, int64_t high, int64_t fallback, int64_t& out) const {
         LET(found, metadata_.get_i64(prefix_ + std::string(key)));
-        const std::string range = format_text("an integer from %lld to %lld", static_cast<long long>(low), static_cast<long long>(high));
+        const std::string range = format_text("an integer from %lld to %lld", static_cast<long long>(low),
+                                              static_cast<long long>(high));
         if (!found && fallback < low) return error(key, range, "no such key");
         out = found.value_or(fallback);
         if (out < low || out > high) return error(key, range, std::to_string(out));
         return {};
     }
-    Status required(std::string_view key, int64_t low, int64_t high, int64_t& out) const { return integer(key, low, high, low - 1, out); }
+    Status required(std::string_view key, int64_t low, int64_t high, int64_t& out) const {
+        return integer(key, low, high, low - 1, out);
+    }
 
     // low < value <= high. `fallback` NaN: the key is required.
     Status real(std::string_view key, double low, double high, float fallback, float& out) const {
@@ -49,7 +54,8 @@ public:
     Status optional_bound(std::string_view key, float& out) const {
         LET(found, metadata_.get_f32(prefix_ + std::string(key)));
         out = found.value_or(0.0f);
-        if (!(out >= 0.0f && out <= 1e6f)) return error(key, "a number from 0 to 1e6", format_text("%g", static_cast<double>(out)));
+        if (!(out >= 0.0f && out <= 1e6f))
+            return error(key, "a number from 0 to 1e6", format_text("%g", static_cast<double>(out)));
         return {};
     }
 
@@ -65,10 +71,13 @@ Status read_heads(const Reader& in, Config& c) {
     TRY(in.required("attention.head_count", 1, kMaxHeads, c.heads));
     TRY(in.integer("attention.head_count_kv", 1, c.heads, c.heads, c.kv_heads));
     if (c.heads % c.kv_heads != 0)
-        return in.error("attention.head_count_kv", "a divisor of head_count " + std::to_string(c.heads), std::to_string(c.kv_heads));
+        return in.error("attention.head_count_kv", "a divisor of head_count " + std::to_string(c.heads),
+                        std::to_string(c.kv_heads));
     const int64_t even = c.embedding % c.heads == 0 ? c.embedding / c.heads : 0;
     if (even == 0 && !in.metadata().find(in.prefix() + "attention.key_length"))
-        return in.error("attention.head_count", "a divisor of embedding_length " + std::to_string(c.embedding), std::to_string(c.heads));
+        return in.error("attention.head_count",
+                        "a divisor of embedding_length " + std::to_string(c.embedding),
+                        std::to_string(c.heads));
     TRY(in.integer("attention.key_length", 1, kMaxHeadDim, even, c.k_head_dim));
     TRY(in.integer("attention.value_length", 1, kMaxHeadDim, even, c.v_head_dim));
     return {};
@@ -94,12 +103,18 @@ Status read_rope_scaling(const Reader& in, RopeConfig& rope, int64_t context) {
         if (rope.factor != 1.0f) rope.scaling = RopeScaling::linear;
         return {};
     }
-    if (*type == "linear") rope.scaling = RopeScaling::linear;
-    else if (*type == "yarn") rope.scaling = RopeScaling::yarn;
-    else if (*type == "longrope") rope.scaling = RopeScaling::longrope;
-    else return in.error("rope.scaling.type", "none, linear, yarn or longrope", "'" + escaped(*type) + "'");
-    TRY(in.real("rope.scaling.factor", 0, 1e6, rope.scaling == RopeScaling::longrope ? 1.0f : NAN, rope.factor));
-    TRY(in.integer("rope.scaling.original_context_length", 1, limits::kContext, context, rope.original_context));
+    if (*type == "linear")
+        rope.scaling = RopeScaling::linear;
+    else if (*type == "yarn")
+        rope.scaling = RopeScaling::yarn;
+    else if (*type == "longrope")
+        rope.scaling = RopeScaling::longrope;
+    else
+        return in.error("rope.scaling.type", "none, linear, yarn or longrope", "'" + escaped(*type) + "'");
+    TRY(in.real("rope.scaling.factor", 0, 1e6, rope.scaling == RopeScaling::longrope ? 1.0f : NAN,
+                rope.factor));
+    TRY(in.integer("rope.scaling.original_context_length", 1, limits::kContext, context,
+                   rope.original_context));
     TRY(in.optional_bound("rope.scaling.attn_factor", rope.attention_factor));
     TRY(in.real("rope.scaling.yarn_beta_fast", 0, 1e6, 32.0f, rope.beta_fast));
     return in.real("rope.scaling.yarn_beta_slow", 0, 1e6, 1.0f, rope.beta_slow);
@@ -108,9 +123,11 @@ Status read_rope_scaling(const Reader& in, RopeConfig& rope, int64_t context) {
 Status read_rope(const Reader& in, const Architecture& a, Config& c) {
     if (a.rope == RopeKind::none) return {};
     TRY(in.integer("rope.dimension_count", 2, c.k_head_dim, c.k_head_dim, c.rope.dims));
-    if (c.rope.dims % 2 != 0) return in.error("rope.dimension_count", "an even number", std::to_string(c.rope.dims));
+    if (c.rope.dims % 2 != 0)
+        return in.error("rope.dimension_count", "an even number", std::to_string(c.rope.dims));
     TRY(in.real("rope.freq_base", 1, 1e12, 10000.0f, c.rope.base));
-    if (a.windowed_layers_unscaled) TRY(in.real("rope.freq_base_swa", 1, 1e12, 10000.0f, c.rope.base_windowed));
+    if (a.windowed_layers_unscaled)
+        TRY(in.real("rope.freq_base_swa", 1, 1e12, 10000.0f, c.rope.base_windowed));
     return read_rope_scaling(in, c.rope, c.context);
 }
 
@@ -149,13 +166,15 @@ Result<Config> read_config(const Metadata& metadata, const Architecture& a) {
     TRY(in.required("embedding_length", 1, kMaxWidth, c.embedding));
     TRY(read_heads(in, c));
     TRY(read_experts(in, a, c));
-    TRY(in.real(a.norm == NormKind::rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon", 0, 1, NAN, c.norm_eps));
+    TRY(in.real(a.norm == NormKind::rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
+                0, 1, NAN, c.norm_eps));
     c.layers.resize(static_cast<size_t>(layers));
     c.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.k_head_dim)));
     TRY(read_rope(in, a, c));
     if (a.windows != WindowPattern::none) {
         TRY(in.integer("attention.sliding_window", 0, int64_t{1} << 32, -1, c.window));
-        for (int64_t i = 0; i < layers; ++i) c.layers[static_cast<size_t>(i)].windowed = c.window > 0 && windowed_layer(a.windows, i);
+        for (int64_t i = 0; i < layers; ++i)
+            c.layers[static_cast<size_t>(i)].windowed = c.window > 0 && windowed_layer(a.windows, i);
     }
     if (a.soft_caps) {
         TRY(in.optional_bound("attn_logit_softcapping", c.attention_cap));

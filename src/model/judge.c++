@@ -1,5 +1,5 @@
-// Perplexity and Kullback-Leibler divergence from logits. Logits are taken in pieces, so that memory does not grow with
-// the window; rows are scored in parallel, sums are taken in the order of the text.
+// Perplexity and Kullback-Leibler divergence from logits. Logits are taken in pieces, so that memory does not
+// grow with the window; rows are scored in parallel, sums are taken in the order of the text.
 #include "model/judge.h"
 
 #include <algorithm>
@@ -25,7 +25,8 @@ double to_probabilities(std::span<const float> logits, float* p, size_t* top) {
 
 double TokenScore::change() const { return std::exp(-surprise) - std::exp(-base_surprise); }
 
-TokenScore score_token(std::span<const float> logits, std::span<const float> base, int32_t target, float* scratch) {
+TokenScore score_token(std::span<const float> logits, std::span<const float> base, int32_t target,
+                       float* scratch) {
     TokenScore score;
     size_t top = 0, base_top = 0;
     const double total = to_probabilities(logits, scratch, &top);
@@ -39,7 +40,8 @@ TokenScore score_token(std::span<const float> logits, std::span<const float> bas
     double sum[4] = {0, 0, 0, 0};
     const double shift = total - base_total;
     for (size_t i = 0; i < logits.size(); ++i)
-        sum[i % 4] += static_cast<double>(p[i]) * (static_cast<double>(base[i]) - static_cast<double>(logits[i]) + shift);
+        sum[i % 4] += static_cast<double>(p[i]) *
+                      (static_cast<double>(base[i]) - static_cast<double>(logits[i]) + shift);
     score.divergence = (sum[0] + sum[1]) + (sum[2] + sum[3]);
     return score;
 }
@@ -127,11 +129,13 @@ private:
     void score_rows(std::span<const int32_t> targets, std::vector<TokenScore>& scores) {
         const size_t start = scores.size(), vocab = static_cast<size_t>(session_.model().config().vocab);
         scores.resize(start + targets.size());
-        session_.threads().for_each_piece(static_cast<int64_t>(targets.size()), 1, [&](int64_t row, int64_t, int thread) {
-            const auto i = static_cast<size_t>(row);
-            const std::span<const float> base = base_ ? base_->logits(row) : std::span<const float>{};
-            scores[start + i] = score_token(session_.logits(row), base, targets[i], scratch_.data() + static_cast<size_t>(thread) * 2 * vocab);
-        });
+        session_.threads().for_each_piece(
+            static_cast<int64_t>(targets.size()), 1, [&](int64_t row, int64_t, int thread) {
+                const auto i = static_cast<size_t>(row);
+                const std::span<const float> base = base_ ? base_->logits(row) : std::span<const float>{};
+                scores[start + i] = score_token(session_.logits(row), base, targets[i],
+                                                scratch_.data() + static_cast<size_t>(thread) * 2 * vocab);
+            });
     }
 
     Session& session_;
@@ -142,11 +146,14 @@ private:
 
 }  // namespace
 
-Result<Judgement> judge(Session& session, Session* base, std::span<const int32_t> text, const JudgeOptions& options) {
+Result<Judgement> judge(Session& session, Session* base, std::span<const int32_t> text,
+                        const JudgeOptions& options) {
     const auto window = static_cast<size_t>(std::max<int64_t>(options.window, 0));
-    if (window < 4) return usage_error("a window needs at least 4 tokens, found " + std::to_string(options.window));
+    if (window < 4)
+        return usage_error("a window needs at least 4 tokens, found " + std::to_string(options.window));
     if (text.size() < 2 * window)
-        return usage_error(format_text("the text has %zu tokens, two windows of %zu need %zu", text.size(), window, 2 * window));
+        return usage_error(format_text("the text has %zu tokens, two windows of %zu need %zu", text.size(),
+                                       window, 2 * window));
     if (base && base->model().config().vocab != session.model().config().vocab)
         return usage_error(format_text("the models have different vocabularies: %lld and %lld tokens",
                                        static_cast<long long>(session.model().config().vocab),

@@ -1,4 +1,5 @@
-// One allocation for all layers; within a layer all positions of a head lie together, so that attention reads straight on.
+// One allocation for all layers; within a layer all positions of a head lie together, so that attention reads
+// straight on.
 #include "model/kv_cache.h"
 
 #include <new>
@@ -18,8 +19,9 @@ FormatSlot slot_of(KvType type) {
 Result<uint64_t> head_bytes(KvType type, int64_t head_dim, const char* what) {
     const Format& format = format_of(slot_of(type));
     if (head_dim % format.block != 0)
-        return usage_error(format_text("a KV cache of type %s needs %s head sizes in multiples of %u, this model has %lld", format.name, what,
-                                       format.block, static_cast<long long>(head_dim)));
+        return usage_error(
+            format_text("a KV cache of type %s needs %s head sizes in multiples of %u, this model has %lld",
+                        format.name, what, format.block, static_cast<long long>(head_dim)));
     return format.row_bytes(head_dim);
 }
 
@@ -29,18 +31,22 @@ Result<KvCache> KvCache::create(const Config& c, int64_t context, KvType k_type,
     LET(k_bytes, head_bytes(k_type, c.k_head_dim, "key"));
     LET(v_bytes, head_bytes(v_type, c.v_head_dim, "value"));
     const uint64_t positions = static_cast<uint64_t>(c.kv_heads) * static_cast<uint64_t>(context);
-    const uint64_t k_total = (positions * k_bytes + 63) / 64 * 64, v_total = (positions * v_bytes + 63) / 64 * 64;
+    const uint64_t k_total = (positions * k_bytes + 63) / 64 * 64,
+                   v_total = (positions * v_bytes + 63) / 64 * 64;
     const auto total = checked_mul(k_total + v_total, c.layers.size());
     KvCache cache;
-    if (total) cache.memory_ = {static_cast<uint8_t*>(::operator new(*total, kAlignment, std::nothrow)),
-                                [](uint8_t* memory) { ::operator delete(memory, kAlignment); }};
+    if (total)
+        cache.memory_ = {static_cast<uint8_t*>(::operator new(*total, kAlignment, std::nothrow)),
+                         [](uint8_t* memory) { ::operator delete(memory, kAlignment); }};
     if (!cache.memory_)
-        return Error{Code::memory, "cannot get " + human_bytes(total.value_or(UINT64_MAX)) + " for the KV cache of " +
-                                       std::to_string(context) + " positions (-c sets how many)"};
+        return Error{Code::memory, "cannot get " + human_bytes(total.value_or(UINT64_MAX)) +
+                                       " for the KV cache of " + std::to_string(context) +
+                                       " positions (-c sets how many)"};
     cache.bytes_ = *total;
     uint8_t* at = cache.memory_.get();
     for (size_t i = 0; i < c.layers.size(); ++i) {
-        cache.slots_.push_back({k_type, v_type, at, at + k_total, c.k_head_dim, c.v_head_dim, k_bytes, v_bytes, context});
+        cache.slots_.push_back(
+            {k_type, v_type, at, at + k_total, c.k_head_dim, c.v_head_dim, k_bytes, v_bytes, context});
         at += k_total + v_total;
     }
     return cache;

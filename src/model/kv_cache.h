@@ -13,7 +13,8 @@ namespace quant {
 
 class KvCache {
 public:
-    // Error "usage" when a head is not a whole number of the type's blocks, "memory" with the size when it cannot be had.
+    // Error "usage" when a head is not a whole number of the type's blocks, "memory" with the size when it
+    // cannot be had.
     static Result<KvCache> create(const Config& config, int64_t context, KvType k_type, KvType v_type);
     std::span<const KvSlot> slots() const { return slots_; }
     uint64_t bytes() const { return bytes_; }

@@ -1,4 +1,5 @@
-// Loading: metadata to Config, tensor names to roles, vocabulary to tokenizer; each step checks what it reads.
+// Loading: metadata to Config, tensor names to roles, vocabulary to tokenizer; each step checks what it
+// reads.
 #include "model/model.h"
 
 #include <map>
@@ -22,20 +23,25 @@ Result<std::shared_ptr<const Model>> Model::from_gguf(Gguf gguf) {
     model->gguf_ = std::move(gguf);
     const Metadata& metadata = model->gguf_.metadata();
     LET(name, metadata.get_string("general.architecture"));
-    if (!name) return input_error(escaped(metadata.origin) + ": general.architecture: expected the name of one, found no such key");
+    if (!name)
+        return input_error(escaped(metadata.origin) +
+                           ": general.architecture: expected the name of one, found no such key");
     model->architecture_ = find_architecture(*name);
     if (!model->architecture_) {
         std::string known;
-        for (const Architecture* each : architectures()) known += std::string(known.empty() ? "" : ", ") + each->name;
-        return input_error(escaped(metadata.origin) + ": general.architecture: expected one of " + known + ", found '" + escaped(*name) + "'");
+        for (const Architecture* each : architectures())
+            known += std::string(known.empty() ? "" : ", ") + each->name;
+        return input_error(escaped(metadata.origin) + ": general.architecture: expected one of " + known +
+                           ", found '" + escaped(*name) + "'");
     }
     LET(config, read_config(metadata, *model->architecture_));
     LET(weights, find_weights(model->gguf_, *model->architecture_, config));
     LET(vocabulary, read_vocabulary(metadata));
     LET(tokenizer, Tokenizer::create(std::move(vocabulary)));
     if (tokenizer.size() > config.vocab)
-        return input_error(escaped(metadata.origin) + ": tokenizer.ggml.tokens: expected at most " + std::to_string(config.vocab) +
-                           " (rows of token_embd.weight), found " + std::to_string(tokenizer.size()));
+        return input_error(escaped(metadata.origin) + ": tokenizer.ggml.tokens: expected at most " +
+                           std::to_string(config.vocab) + " (rows of token_embd.weight), found " +
+                           std::to_string(tokenizer.size()));
     model->config_ = std::move(config);
     model->weights_ = std::make_unique<Weights>(std::move(weights));
     model->tokenizer_ = std::move(tokenizer);

@@ -33,10 +33,12 @@ struct Session::State {
 Session::Session() = default;
 Session::~Session() = default;
 
-Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> model, const SessionOptions& options) {
+Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> model,
+                                                 const SessionOptions& options) {
     constexpr int kMaxThreads = 512;
     if (options.context < 1 || options.context > limits::kContext)
-        return usage_error(format_text("context of %lld positions: expected 1 to %lld", static_cast<long long>(options.context),
+        return usage_error(format_text("context of %lld positions: expected 1 to %lld",
+                                       static_cast<long long>(options.context),
                                        static_cast<long long>(limits::kContext)));
     if (options.threads < 0 || options.threads > kMaxThreads)
         return usage_error(format_text("%d threads: expected 1 to %d", options.threads, kMaxThreads));
@@ -44,7 +46,8 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
     const Config& config = model->config();
     if (model->weights().position_embedding && options.context > config.context)
         return usage_error(format_text("context of %lld positions: this model has a table of %lld",
-                                       static_cast<long long>(options.context), static_cast<long long>(config.context)));
+                                       static_cast<long long>(options.context),
+                                       static_cast<long long>(config.context)));
     std::unique_ptr<Session> session(new Session);
     session->state_ = std::make_unique<State>();
     State& s = *session->state_;
@@ -54,7 +57,8 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
     s.options.threads = options.threads == 0 ? default_threads() : options.threads;
     LET(cache, KvCache::create(config, options.context, options.k_type, options.v_type));
     s.cache = std::move(cache);
-    s.graph = build_graph(s.model->architecture(), config, s.model->weights(), {options.context, s.options.batch});
+    s.graph =
+        build_graph(s.model->architecture(), config, s.model->weights(), {options.context, s.options.batch});
     LET(executor, Executor::create(std::move(s.graph.graph),
                                    {s.options.batch, s.options.batch, s.options.threads, s.options.exact}));
     s.executor = std::move(executor);
@@ -68,7 +72,8 @@ Status Session::State::make_room_for_logits(int64_t rows) {
         logit_capacity = 0;
         const auto count = static_cast<uint64_t>(rows) * static_cast<uint64_t>(model->config().vocab);
         logits.reset(new (std::nothrow) float[count]);
-        if (!logits) return Error{Code::memory, "cannot get " + human_bytes(count * sizeof(float)) + " for logits"};
+        if (!logits)
+            return Error{Code::memory, "cannot get " + human_bytes(count * sizeof(float)) + " for logits"};
         logit_capacity = rows;
     }
     return {};
@@ -77,7 +82,8 @@ Status Session::State::make_room_for_logits(int64_t rows) {
 void Session::State::run_batch(std::span<const int32_t> batch, LogitsOf which, int64_t first_row) {
     tokens.assign(batch.begin(), batch.end());
     positions.resize(tokens.size());
-    for (size_t i = 0; i < positions.size(); ++i) positions[i] = static_cast<int32_t>(position + static_cast<int64_t>(i));
+    for (size_t i = 0; i < positions.size(); ++i)
+        positions[i] = static_cast<int32_t>(position + static_cast<int64_t>(i));
     picked.clear();
     if (which == LogitsOf::last) picked.push_back(static_cast<int32_t>(tokens.size() - 1));
     if (which == LogitsOf::all)
@@ -86,7 +92,8 @@ void Session::State::run_batch(std::span<const int32_t> batch, LogitsOf which, i
     executor->bind(graph.picked, picked.data());
     executor->bind(graph.logits, logits.get() + first_row * model->config().vocab);
     if (graph.positions != kNoValue) executor->bind(graph.positions, positions.data());
-    executor->run(*pool, static_cast<int64_t>(tokens.size()), static_cast<int64_t>(picked.size()), position, cache.slots());
+    executor->run(*pool, static_cast<int64_t>(tokens.size()), static_cast<int64_t>(picked.size()), position,
+                  cache.slots());
     position += static_cast<int64_t>(tokens.size());
 }
 
@@ -94,19 +101,23 @@ Status Session::eval(std::span<const int32_t> tokens, LogitsOf which) {
     State& s = *state_;
     for (const int32_t id : tokens)
         if (id < 0 || id >= s.model->config().vocab)
-            return usage_error("token id " + std::to_string(id) + ": expected 0 to " + std::to_string(s.model->config().vocab - 1));
+            return usage_error("token id " + std::to_string(id) + ": expected 0 to " +
+                               std::to_string(s.model->config().vocab - 1));
     const auto count = static_cast<int64_t>(tokens.size());
     if (count > s.options.context - s.position)
-        return usage_error(format_text("the context is full: %lld tokens at position %lld, it holds %lld", static_cast<long long>(count),
-                                       static_cast<long long>(s.position), static_cast<long long>(s.options.context)));
+        return usage_error(format_text("the context is full: %lld tokens at position %lld, it holds %lld",
+                                       static_cast<long long>(count), static_cast<long long>(s.position),
+                                       static_cast<long long>(s.options.context)));
     const int64_t rows = count == 0 || which == LogitsOf::none ? 0 : which == LogitsOf::last ? 1 : count;
+    s.logit_rows = 0;
     TRY(s.make_room_for_logits(rows));
     s.logit_rows = rows;
     for (int64_t done = 0; done < count;) {
         const int64_t part = std::min(s.options.batch, count - done);
         const bool ends = done + part == count;
         const LogitsOf wanted = which == LogitsOf::last && !ends ? LogitsOf::none : which;
-        s.run_batch(tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(part)), wanted, which == LogitsOf::all ? done : 0);
+        s.run_batch(tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(part)), wanted,
+                    which == LogitsOf::all ? done : 0);
         done += part;
     }
     return {};
@@ -120,7 +131,9 @@ std::span<const float> Session::logits(int64_t index) const {
 
 int64_t Session::position() const { return state_->position; }
 int64_t Session::context() const { return state_->options.context; }
-void Session::truncate(int64_t position) { state_->position = std::clamp<int64_t>(position, 0, state_->position); }
+void Session::truncate(int64_t position) {
+    state_->position = std::clamp<int64_t>(position, 0, state_->position);
+}
 const Model& Session::model() const { return *state_->model; }
 ThreadPool& Session::threads() { return *state_->pool; }
 uint64_t Session::kv_bytes() const { return state_->cache.bytes(); }
@@ -152,8 +165,8 @@ std::string Session::kernel_summary() const {
         if (state_->options.exact || !fast.gemv)
             text += "decoded to f32";
         else
-            text += format_text("1 to %lld rows %s, more %s", static_cast<long long>(fast.gemm_min_rows - 1), fast.gemv_name,
-                                fast.gemm ? fast.gemm_name : fast.gemv_name);
+            text += format_text("1 to %lld rows %s, more %s", static_cast<long long>(fast.gemm_min_rows - 1),
+                                fast.gemv_name, fast.gemm ? fast.gemm_name : fast.gemv_name);
     }
     return text;
 }

@@ -1,4 +1,5 @@
-// Names and shapes of all roles as one table; which of them a model must, may or must not have follows from its architecture.
+// Names and shapes of all roles as one table; which of them a model must, may or must not have follows from
+// its architecture.
 #include "model/weights.h"
 
 #include <charconv>
@@ -11,7 +12,19 @@ namespace quant {
 namespace {
 
 enum class Dim : uint8_t {
-    none, embedding, q, k, v, qkv, attention, k_head, heads, feed_forward, up_rows, expert_feed_forward, experts,
+    none,
+    embedding,
+    q,
+    k,
+    v,
+    qkv,
+    attention,
+    k_head,
+    heads,
+    feed_forward,
+    up_rows,
+    expert_feed_forward,
+    experts,
 };
 
 struct RoleRow {
@@ -71,25 +84,33 @@ int64_t size_of(Dim dim, const Architecture& a, const Config& c) {
         case Dim::k_head: return c.k_head_dim;
         case Dim::heads: return c.heads;
         case Dim::feed_forward: return c.feed_forward;
-        case Dim::up_rows: return a.feed_forward == FeedForward::gated_fused ? 2 * c.feed_forward : c.feed_forward;
+        case Dim::up_rows:
+            return a.feed_forward == FeedForward::gated_fused ? 2 * c.feed_forward : c.feed_forward;
         case Dim::expert_feed_forward: return c.expert_feed_forward;
         case Dim::experts: return c.experts;
     }
     return 0;
 }
 
-Presence when(bool condition, Presence presence = Presence::required) { return condition ? presence : Presence::never; }
+Presence when(bool condition, Presence presence = Presence::required) {
+    return condition ? presence : Presence::never;
+}
 
 Presence presence_of(Role role, const Architecture& a, const Config& c) {
     const bool dense = c.experts == 0, moe = !dense, gated = a.feed_forward == FeedForward::gated;
     switch (role) {
         case Role::attention_norm: return when(a.attention_norm);
         case Role::attention_norm_bias: return when(a.attention_norm, a.norm_bias);
-        case Role::q: case Role::k: case Role::v: return when(!a.fused_qkv);
-        case Role::q_bias: case Role::k_bias: case Role::v_bias: return when(!a.fused_qkv, a.qkv_bias);
+        case Role::q:
+        case Role::k:
+        case Role::v: return when(!a.fused_qkv);
+        case Role::q_bias:
+        case Role::k_bias:
+        case Role::v_bias: return when(!a.fused_qkv, a.qkv_bias);
         case Role::qkv: return when(a.fused_qkv);
         case Role::qkv_bias: return when(a.fused_qkv, a.qkv_bias);
-        case Role::q_norm: case Role::k_norm: return when(a.head_norm != HeadNorm::none, a.head_norm_presence);
+        case Role::q_norm:
+        case Role::k_norm: return when(a.head_norm != HeadNorm::none, a.head_norm_presence);
         case Role::sinks: return when(a.sinks);
         case Role::attention_sub_norm: return when(a.sub_norms);
         case Role::attention_output: return Presence::required;
@@ -99,12 +120,19 @@ Presence presence_of(Role role, const Architecture& a, const Config& c) {
         case Role::feed_forward_norm_bias: return when(a.feed_forward_norm, a.norm_bias);
         case Role::gate: return when(dense && gated);
         case Role::gate_bias: return when(dense && gated, a.feed_forward_bias);
-        case Role::up: case Role::down: return when(dense);
-        case Role::up_bias: case Role::down_bias: return when(dense, a.feed_forward_bias);
+        case Role::up:
+        case Role::down: return when(dense);
+        case Role::up_bias:
+        case Role::down_bias: return when(dense, a.feed_forward_bias);
         case Role::feed_forward_sub_norm: return when(dense && a.sub_norms);
-        case Role::router: case Role::expert_gate: case Role::expert_up: case Role::expert_down: return when(moe);
+        case Role::router:
+        case Role::expert_gate:
+        case Role::expert_up:
+        case Role::expert_down: return when(moe);
         case Role::router_bias: return when(moe, a.router_bias);
-        case Role::expert_gate_bias: case Role::expert_up_bias: case Role::expert_down_bias: return when(moe, a.expert_bias);
+        case Role::expert_gate_bias:
+        case Role::expert_up_bias:
+        case Role::expert_down_bias: return when(moe, a.expert_bias);
         case Role::feed_forward_post_norm: return when(a.feed_forward_post_norm);
         case Role::count: break;
     }
@@ -122,28 +150,36 @@ public:
     explicit Finder(const Gguf& gguf) : gguf_(gguf) {}
 
     // Null when absent and optional. Vectors and biases are added and multiplied as floats: they must be F32.
-    Result<const TensorInfo*> find(const std::string& name, Presence presence, int64_t cols, int64_t rows, int64_t depth, bool plain) {
+    Result<const TensorInfo*> find(const std::string& name, Presence presence, int64_t cols, int64_t rows,
+                                   int64_t depth, bool plain) {
         const TensorInfo* found = presence == Presence::never ? nullptr : gguf_.find(name);
         if (!found) {
-            if (presence == Presence::required) return error(name, shape(cols, rows, depth), "no such tensor");
+            if (presence == Presence::required)
+                return error(name, shape(cols, rows, depth), "no such tensor");
             return found;
         }
         used_.insert(found);
         if (found->ne[0] != cols || found->ne[1] != rows || found->ne[2] != depth || found->ne[3] != 1)
             return error(name, shape(cols, rows, depth), shape_text(*found));
-        if (plain && found->format->slot != FormatSlot::f32) return error(name, "format F32", found->format->name);
-        if (found->format->kind == FormatKind::integer) return error(name, "a format of weights", found->format->name);
-        if (depth > 1 && found->format->head_bytes) return error(name, "a format without side data", found->format->name);
+        if (plain && found->format->slot != FormatSlot::f32)
+            return error(name, "format F32", found->format->name);
+        if (found->format->kind == FormatKind::integer)
+            return error(name, "a format of weights", found->format->name);
+        if (depth > 1 && found->format->head_bytes)
+            return error(name, "a format without side data", found->format->name);
         return found;
     }
 
     Error error(const std::string& name, const std::string& expected, const std::string& found) const {
-        return input_error(escaped(gguf_.path()) + ": tensor " + escaped(name) + ": expected " + expected + ", found " + found);
+        return input_error(escaped(gguf_.path()) + ": tensor " + escaped(name) + ": expected " + expected +
+                           ", found " + found);
     }
 
     Status all_used() const {
         for (const TensorInfo& tensor : gguf_.tensors())
-            if (!used_.contains(&tensor)) return error(tensor.name, "only tensors that its architecture uses", "this one, of no known role");
+            if (!used_.contains(&tensor))
+                return error(tensor.name, "only tensors that its architecture uses",
+                             "this one, of no known role");
         return {};
     }
 
@@ -167,13 +203,15 @@ Status find_layer(Finder& finder, const Architecture& a, const Config& c, size_t
         if (a.head_norm == HeadNorm::full_width && row.role == Role::k_norm) cols = Dim::k;
         const std::string name = "blk." + std::to_string(index) + "." + name_of(row, a);
         const bool plain = row.rows == Dim::none || name.ends_with(".bias");
-        LET(tensor, finder.find(name, presence, size_of(cols, a, c), size_of(row.rows, a, c), size_of(row.depth, a, c), plain));
+        LET(tensor, finder.find(name, presence, size_of(cols, a, c), size_of(row.rows, a, c),
+                                size_of(row.depth, a, c), plain));
         layer.tensors[static_cast<size_t>(row.role)] = tensor;
     }
     return {};
 }
 
-Status find_rope_factors(Finder& finder, const Gguf& gguf, const Architecture& a, const Config& c, Weights& w) {
+Status find_rope_factors(Finder& finder, const Gguf& gguf, const Architecture& a, const Config& c,
+                         Weights& w) {
     if (a.rope == RopeKind::none) return {};
     const int64_t pairs = c.rope.dims / 2;
     LET(factors, finder.find("rope_freqs.weight", Presence::optional, pairs, 1, 1, true));
@@ -187,10 +225,12 @@ Status find_rope_factors(Finder& finder, const Gguf& gguf, const Architecture& a
         const auto* values = reinterpret_cast<const float*>(tensor->data);
         for (int64_t i = 0; i < pairs; ++i)
             if (!(values[i] > 0.0f && values[i] < 1e30f))
-                return finder.error(tensor->name, "positive finite divisors", format_text("%g", static_cast<double>(values[i])));
+                return finder.error(tensor->name, "positive finite divisors",
+                                    format_text("%g", static_cast<double>(values[i])));
     }
     if (c.rope.scaling == RopeScaling::longrope && (!longer || !shorter))
-        return finder.error("rope_factors_long.weight", "both long and short factors (rope.scaling.type is longrope)",
+        return finder.error("rope_factors_long.weight",
+                            "both long and short factors (rope.scaling.type is longrope)",
                             "none in " + escaped(gguf.path()));
     return {};
 }
@@ -203,7 +243,8 @@ Result<Weights> find_weights(const Gguf& gguf, const Architecture& a, Config& c)
     const TensorInfo* embedding = gguf.find("token_embd.weight");
     c.vocab = embedding ? embedding->ne[1] : 1;
     if (c.vocab > int64_t{limits::kVocab})
-        return finder.error("token_embd.weight", format_text("at most %u rows", limits::kVocab), shape_text(*embedding));
+        return finder.error("token_embd.weight", format_text("at most %u rows", limits::kVocab),
+                            shape_text(*embedding));
     LET(table, finder.find("token_embd.weight", Presence::required, c.embedding, c.vocab, 1, false));
     LET(output, finder.find("output.weight", a.output, c.embedding, c.vocab, 1, false));
     LET(output_norm, finder.find("output_norm.weight", Presence::required, c.embedding, 1, 1, true));
@@ -213,7 +254,8 @@ Result<Weights> find_weights(const Gguf& gguf, const Architecture& a, Config& c)
     w.output_norm = output_norm;
     w.output_norm_bias = output_norm_bias;
     if (a.position_embedding) {
-        LET(positions, finder.find("position_embd.weight", Presence::required, c.embedding, c.context, 1, false));
+        LET(positions,
+            finder.find("position_embd.weight", Presence::required, c.embedding, c.context, 1, false));
         w.position_embedding = positions;
     }
     TRY(find_rope_factors(finder, gguf, a, c, w));

@@ -1,5 +1,6 @@
-// Planning and running. The plan is made of three passes over the steps: quantized copies of activations are put in
-// (lower), waits are placed (place_barriers), places in the arena are given out (share_places, plan_arena).
+// Planning and running. The plan is made of three passes over the steps: quantized copies of activations are
+// put in (lower), waits are placed (place_barriers), places in the arena are given out (share_places,
+// plan_arena).
 #include "tensor/executor.h"
 
 #include <algorithm>
@@ -14,11 +15,12 @@ namespace {
 
 constexpr uint64_t kAlignment = 64;
 
-void free_aligned(uint8_t* memory) { ::operator delete(memory, std::align_val_t{kAlignment}); }
+void free_aligned(uint8_t* memory) { ::operator delete (memory, std::align_val_t{kAlignment}); }
 
 // Untouched memory: pages that are never used cost nothing.
 std::unique_ptr<uint8_t, void (*)(uint8_t*)> allocate(uint64_t bytes) {
-    auto* memory = static_cast<uint8_t*>(::operator new(std::max<uint64_t>(bytes, 1), std::align_val_t{kAlignment}, std::nothrow));
+    auto* memory = static_cast<uint8_t*>(
+        ::operator new (std::max<uint64_t>(bytes, 1), std::align_val_t{kAlignment}, std::nothrow));
     return {memory, free_aligned};
 }
 
@@ -37,7 +39,8 @@ bool same_units(const GraphValue& a, const GraphValue& b) {
 
 ValueId Executor::root_of(ValueId id) const {
     id = place_of(frame_.values, id);
-    while (over_[static_cast<size_t>(id)] != kNoValue) id = place_of(frame_.values, over_[static_cast<size_t>(id)]);
+    while (over_[static_cast<size_t>(id)] != kNoValue)
+        id = place_of(frame_.values, over_[static_cast<size_t>(id)]);
     return id;
 }
 
@@ -72,7 +75,8 @@ void Executor::place_barriers() {
             const int maker = producer[static_cast<size_t>(place_of(values, input))];
             if (maker < 0 || steps_[static_cast<size_t>(maker)].phase != phase) continue;
             const Step& made = steps_[static_cast<size_t>(maker)];
-            const bool own_rows = made.operation->split == Split::rows && step.operation->split == Split::rows &&
+            const bool own_rows = made.operation->split == Split::rows &&
+                                  step.operation->split == Split::rows &&
                                   same_units(values[static_cast<size_t>(made.node.output)],
                                              values[static_cast<size_t>(step.node.output)]);
             if (!own_rows) step.barrier = true;
@@ -94,9 +98,10 @@ void Executor::share_places() {
         const Step& step = steps_[s];
         if (!step.operation->in_place) continue;
         const ValueId input = step.node.inputs[0];
-        const GraphValue &from = values[static_cast<size_t>(input)], &to = values[static_cast<size_t>(step.node.output)];
-        if (from.kind != ValueKind::computed || from.base != kNoValue || to.base != kNoValue || from.keep || from.cols != to.cols ||
-            from.rows != to.rows || from.extent != to.extent)
+        const GraphValue &from = values[static_cast<size_t>(input)],
+                         &to = values[static_cast<size_t>(step.node.output)];
+        if (from.kind != ValueKind::computed || from.base != kNoValue || to.base != kNoValue || from.keep ||
+            from.cols != to.cols || from.rows != to.rows || from.extent != to.extent)
             continue;
         bool free = true;
         for (const size_t r : readers[static_cast<size_t>(input)]) {
@@ -121,9 +126,12 @@ struct Executor::Lives {
 namespace {
 
 uint64_t capacity_bytes(const GraphValue& v, const ExecutorOptions& options) {
-    const int64_t units = v.extent == Extent::tokens ? options.tokens : v.extent == Extent::outputs ? options.outputs : 1;
+    const int64_t units = v.extent == Extent::tokens    ? options.tokens
+                          : v.extent == Extent::outputs ? options.outputs
+                                                        : 1;
     if (v.packed_q8) return q8_matrix_bytes(v.cols, v.rows * units);
-    const auto elements = checked_mul(static_cast<uint64_t>(v.cols), static_cast<uint64_t>(v.rows) * static_cast<uint64_t>(units));
+    const auto elements = checked_mul(static_cast<uint64_t>(v.cols),
+                                      static_cast<uint64_t>(v.rows) * static_cast<uint64_t>(units));
     const auto bytes = elements ? checked_mul(*elements, sizeof(float)) : std::nullopt;
     return bytes.value_or(UINT64_MAX / 4);
 }
@@ -141,7 +149,8 @@ Status Executor::plan_arena(const ExecutorOptions& options) {
         Lives& life = lives[static_cast<size_t>(root)];
         if (life.first < 0) {
             life.first = phase;
-            life.bytes = (capacity_bytes(values[static_cast<size_t>(root)], options) + kAlignment - 1) / kAlignment * kAlignment;
+            life.bytes = (capacity_bytes(values[static_cast<size_t>(root)], options) + kAlignment - 1) /
+                         kAlignment * kAlignment;
             order.push_back(root);
         }
         life.last = std::max(life.last, values[static_cast<size_t>(id)].keep ? end : phase);
@@ -156,7 +165,8 @@ Status Executor::plan_arena(const ExecutorOptions& options) {
     uint64_t total = 0;
     for (const ValueId root : order) {
         Lives& life = lives[static_cast<size_t>(root)];
-        std::erase_if(active, [&](ValueId other) { return lives[static_cast<size_t>(other)].last < life.first; });
+        std::erase_if(active,
+                      [&](ValueId other) { return lives[static_cast<size_t>(other)].last < life.first; });
         uint64_t offset = 0;
         size_t at = 0;
         for (; at < active.size(); ++at) {
@@ -167,13 +177,17 @@ Status Executor::plan_arena(const ExecutorOptions& options) {
         active.insert(active.begin() + static_cast<std::ptrdiff_t>(at), root);
         life.offset = offset;
         const auto top = checked_add(offset, life.bytes);
-        if (!top || *top > (uint64_t{1} << 46)) return Error{Code::memory, "activations need more memory than a machine can have"};
+        if (!top || *top > (uint64_t{1} << 46))
+            return Error{Code::memory, "activations need more memory than a machine can have"};
         total = std::max(total, *top);
     }
     arena_ = allocate(total);
     arena_bytes_ = total;
-    if (!arena_) return Error{Code::memory, "cannot get " + human_bytes(total) + " for activations (a smaller batch needs less)"};
-    for (const ValueId root : order) frame_.data[static_cast<size_t>(root)] = arena_.get() + lives[static_cast<size_t>(root)].offset;
+    if (!arena_)
+        return Error{Code::memory,
+                     "cannot get " + human_bytes(total) + " for activations (a smaller batch needs less)"};
+    for (const ValueId root : order)
+        frame_.data[static_cast<size_t>(root)] = arena_.get() + lives[static_cast<size_t>(root)].offset;
     return {};
 }
 
@@ -196,7 +210,8 @@ void Executor::place_values() {
 void Executor::bind(ValueId external, void* data) {
     for (const ValueId id : bound_[static_cast<size_t>(external)])
         frame_.data[static_cast<size_t>(id)] =
-            static_cast<uint8_t*>(data) + static_cast<size_t>(frame_.values[static_cast<size_t>(id)].column) * sizeof(float);
+            static_cast<uint8_t*>(data) +
+            static_cast<size_t>(frame_.values[static_cast<size_t>(id)].column) * sizeof(float);
 }
 
 Result<std::unique_ptr<Executor>> Executor::create(Graph graph, const ExecutorOptions& options) {
@@ -218,11 +233,13 @@ Result<std::unique_ptr<Executor>> Executor::create(Graph graph, const ExecutorOp
     e.frame_.counters = std::vector<StepCounter>(e.steps_.size());
     e.scratch_ = allocate(kScratchBytes * static_cast<uint64_t>(options.threads));
     if (!e.scratch_) return Error{Code::memory, "cannot get scratch memory for the threads"};
-    for (int t = 0; t < options.threads; ++t) e.frame_.scratch.push_back(e.scratch_.get() + static_cast<size_t>(t) * kScratchBytes);
+    for (int t = 0; t < options.threads; ++t)
+        e.frame_.scratch.push_back(e.scratch_.get() + static_cast<size_t>(t) * kScratchBytes);
     return made;
 }
 
-void Executor::run(ThreadPool& pool, int64_t tokens, int64_t outputs, int64_t position, std::span<const KvSlot> kv) {
+void Executor::run(ThreadPool& pool, int64_t tokens, int64_t outputs, int64_t position,
+                   std::span<const KvSlot> kv) {
     frame_.tokens = tokens;
     frame_.outputs = outputs;
     frame_.position = position;
@@ -252,7 +269,8 @@ Tensor Executor::value(ValueId id) const {
 }
 
 size_t Executor::barriers() const {
-    return static_cast<size_t>(std::count_if(steps_.begin(), steps_.end(), [](const Step& step) { return step.barrier; }));
+    return static_cast<size_t>(
+        std::count_if(steps_.begin(), steps_.end(), [](const Step& step) { return step.barrier; }));
 }
 
 }  // namespace quant

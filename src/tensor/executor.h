@@ -1,5 +1,5 @@
-// Runs a graph: plans where every value lies (one arena, places reused) and where threads must wait for each other, once;
-// then each run is one fork of the thread pool in which every thread walks the steps.
+// Runs a graph: plans where every value lies (one arena, places reused) and where threads must wait for each
+// other, once; then each run is one fork of the thread pool in which every thread walks the steps.
 #pragma once
 
 #include <functional>
@@ -26,11 +26,13 @@ public:
     // Memory of an external value: rows * cols values, for the largest number of rows that will be run.
     void bind(ValueId external, void* data);
 
-    // 1 <= tokens <= options.tokens, 0 <= outputs <= options.outputs; all externals are bound; `position` of the first token.
+    // 1 <= tokens <= options.tokens, 0 <= outputs <= options.outputs; all externals are bound; `position` of
+    // the first token.
     void run(ThreadPool& pool, int64_t tokens, int64_t outputs, int64_t position, std::span<const KvSlot> kv);
 
-    // Where a value lies after a run, with the rows of that run: externals, kept values, and, inside an observer, the
-    // output and the inputs of the node observed (the first input only where the node did not write over it).
+    // Where a value lies after a run, with the rows of that run: externals, kept values, and, inside an
+    // observer, the output and the inputs of the node observed (the first input only where the node did not
+    // write over it).
     Tensor value(ValueId id) const;
 
     // Called on thread 0 after each node of the graph; all threads wait meanwhile. Null: none.
@@ -59,7 +61,7 @@ private:
 
     Graph graph_;
     std::vector<Step> steps_;
-    std::vector<ValueId> over_;       // by value: the value whose place it takes; kNoValue: its own
+    std::vector<ValueId> over_;                // by value: the value whose place it takes; kNoValue: its own
     std::vector<std::vector<ValueId>> bound_;  // by value: for an external, all that lie in its memory
     Frame frame_;
     std::unique_ptr<uint8_t, void (*)(uint8_t*)> arena_{nullptr, nullptr};

@@ -1,9 +1,11 @@
-// A computation as data: values (matrices whose row count may follow the number of tokens) and nodes between them.
-// Built once for the largest number of tokens, run with any smaller one (executor.h). Knows no model and no kernel.
+// A computation as data: values (matrices whose row count may follow the number of tokens) and nodes between
+// them. Built once for the largest number of tokens, run with any smaller one (executor.h). Knows no model
+// and no kernel.
 //
-// A value is a matrix of f32 rows unless said otherwise. `rows` counts rows per unit of its extent: a value [cols, rows]
-// with Extent::tokens has rows * n rows when n tokens are run. Constants are tensors of any format (weights).
-// Building with wrong shapes is not fatal: the first mistake is kept in status(), and later calls return kNoValue.
+// A value is a matrix of f32 rows unless said otherwise. `rows` counts rows per unit of its extent: a value
+// [cols, rows] with Extent::tokens has rows * n rows when n tokens are run. Constants are tensors of any
+// format (weights). Building with wrong shapes is not fatal: the first mistake is kept in status(), and later
+// calls return kNoValue.
 #pragma once
 
 #include <array>
@@ -39,37 +41,38 @@ struct GraphValue {
     ValueKind kind = ValueKind::computed;
     Extent extent = Extent::fixed;
     int64_t cols = 0, rows = 0;
-    Tensor tensor;              // constants: format, shape, data; others: format only (f32 or i32)
-    ValueId base = kNoValue;    // a view of columns of another value
-    int64_t column = 0;         // first column of a view
-    bool keep = false;          // readable after the run: its place in the arena is not reused
-    bool packed_q8 = false;     // int8 activations (Q8Matrix), made by Op::quantize
+    Tensor tensor;            // constants: format, shape, data; others: format only (f32 or i32)
+    ValueId base = kNoValue;  // a view of columns of another value
+    int64_t column = 0;       // first column of a view
+    bool keep = false;        // readable after the run: its place in the arena is not reused
+    bool packed_q8 = false;   // int8 activations (Q8Matrix), made by Op::quantize
 };
 
 enum class Op : uint8_t {
-    embed,          // table (constant, any format), ids (external i32) -> decoded rows
-    matmul,         // weight [k, out], x [k, n], bias [out] or none -> [out, n]
-    rms_norm,       // x, weight or none -> each vector of `width` values normed; NormParams
-    layer_norm,     // x, weight, bias or none; NormParams
-    add,            // a + b; b may have one fixed row for all rows of a
-    multiply,       // a * b, likewise
-    scale,          // x * factor; ScaleParams
-    soft_cap,       // factor * tanh(x / factor); ScaleParams
-    activate,       // activation(x); GateParams
-    gated,          // activation(gate) * up; GateParams
-    softmax,        // over each row
-    rope_table,     // -> cos and sin of each token's position, [dims]; RopeTableParams
-    rope,           // x, table -> rotated; RopeParams
-    kv_store,       // k, v -> effect: appended to cache slot; CacheParams
-    attention,      // q, effect, sinks or none -> weighted values; AttentionParams
-    pick_rows,      // x (tokens), ids (external i32, outputs) -> rows of x (outputs)
-    route,          // router logits -> per token: ids of the best experts (i32), then the softmax of their logits
-                    // (= softmax over all, the chosen renormalised); RouteParams
-    route_plan,     // routing -> rows sorted by expert; RoutePlan in operations.h
-    expert_gather,  // x, plan -> rows of x in the plan's order
-    expert_matmul,  // weight [k, out, experts], x in plan order, bias [out, experts] or none, plan -> [out] in plan order
-    expert_combine, // x in plan order, routing, plan -> weighted sum per token
-    quantize,       // x -> int8 codes and scales; put in by the executor
+    embed,       // table (constant, any format), ids (external i32) -> decoded rows
+    matmul,      // weight [k, out], x [k, n], bias [out] or none -> [out, n]
+    rms_norm,    // x, weight or none -> each vector of `width` values normed; NormParams
+    layer_norm,  // x, weight, bias or none; NormParams
+    add,         // a + b; b may have one fixed row for all rows of a
+    multiply,    // a * b, likewise
+    scale,       // x * factor; ScaleParams
+    soft_cap,    // factor * tanh(x / factor); ScaleParams
+    activate,    // activation(x); GateParams
+    gated,       // activation(gate) * up; GateParams
+    softmax,     // over each row
+    rope_table,  // -> cos and sin of each token's position, [dims]; RopeTableParams
+    rope,        // x, table -> rotated; RopeParams
+    kv_store,    // k, v -> effect: appended to cache slot; CacheParams
+    attention,   // q, effect, sinks or none -> weighted values; AttentionParams
+    pick_rows,   // x (tokens), ids (external i32, outputs) -> rows of x (outputs)
+    route,  // router logits -> per token: ids of the best experts (i32), then the softmax of their logits
+            // (= softmax over all, the chosen renormalised); RouteParams
+    route_plan,      // routing -> rows sorted by expert; RoutePlan in operations.h
+    expert_gather,   // x, plan -> rows of x in the plan's order
+    expert_matmul,   // weight [k, out, experts], x in plan order, bias [out, experts] or none, plan -> [out]
+                     // in plan order
+    expert_combine,  // x in plan order, routing, plan -> weighted sum per token
+    quantize,        // x -> int8 codes and scales; put in by the executor
     count
 };
 
@@ -111,8 +114,8 @@ struct AttentionParams {
 struct RouteParams {
     int64_t experts = 0, used = 0;
 };
-using Params = std::variant<std::monostate, NormParams, ScaleParams, GateParams, RopeTableParams, RopeParams, CacheParams,
-                            AttentionParams, RouteParams>;
+using Params = std::variant<std::monostate, NormParams, ScaleParams, GateParams, RopeTableParams, RopeParams,
+                            CacheParams, AttentionParams, RouteParams>;
 
 inline constexpr int kMaxInputs = 5;
 
@@ -134,7 +137,8 @@ public:
     // Operations; `name` is the node's. Shapes as in the list of Op.
     ValueId embed(std::string name, ValueId table, ValueId ids);
     ValueId matmul(std::string name, ValueId weight, ValueId x, ValueId bias = kNoValue);
-    ValueId rms_norm(std::string name, ValueId x, ValueId weight, float eps, int64_t width = 0);  // width 0: whole row
+    ValueId rms_norm(std::string name, ValueId x, ValueId weight, float eps,
+                     int64_t width = 0);  // width 0: whole row
     ValueId layer_norm(std::string name, ValueId x, ValueId weight, ValueId bias, float eps);
     ValueId add(std::string name, ValueId a, ValueId b);
     ValueId multiply(std::string name, ValueId a, ValueId b);
@@ -151,23 +155,25 @@ public:
     ValueId route(std::string name, ValueId logits, RouteParams params);
     ValueId route_plan(std::string name, ValueId routing, RouteParams params, int64_t max_tokens);
     ValueId expert_gather(std::string name, ValueId x, ValueId plan, RouteParams params);
-    ValueId expert_matmul(std::string name, ValueId weight, ValueId x, ValueId bias, ValueId plan, RouteParams params);
+    ValueId expert_matmul(std::string name, ValueId weight, ValueId x, ValueId bias, ValueId plan,
+                          RouteParams params);
     ValueId expert_combine(std::string name, ValueId x, ValueId routing, ValueId plan, RouteParams params);
     ValueId quantize(std::string name, ValueId x);
 
     ValueId columns(ValueId x, int64_t first, int64_t count);  // a view, no copy
-    void store_in(ValueId value, ValueId external);            // the node of `value` writes straight into `external`
+    void store_in(ValueId value, ValueId external);  // the node of `value` writes straight into `external`
     void keep(ValueId value);
+    void end_at(ValueId value);  // keeps it and drops every node behind the one that makes it
 
     const Status& status() const { return status_; }
     const std::vector<GraphValue>& values() const { return values_; }
     const std::vector<Node>& nodes() const { return nodes_; }
     const GraphValue& value(ValueId id) const { return values_[static_cast<size_t>(id)]; }
-    Node& node(size_t index) { return nodes_[index]; }
 
 private:
     ValueId computed(std::string name, int64_t cols, int64_t rows, Extent extent);
-    ValueId put(Op op, std::string name, std::array<ValueId, kMaxInputs> inputs, ValueId output, Params params);
+    ValueId put(Op op, std::string name, std::array<ValueId, kMaxInputs> inputs, ValueId output,
+                Params params);
     bool usable(const std::string& name, std::initializer_list<ValueId> ids);
     bool row_vector(const std::string& name, ValueId id, int64_t cols);
     ValueId fail(const std::string& name, const std::string& what);

@@ -24,8 +24,8 @@ Q8Matrix Frame::packed(ValueId id) const {
 
 namespace {
 
-// Calls each(row) for this thread's rows of the output. Shares are of units (tokens), so that values with several rows
-// per token are split at the same tokens.
+// Calls each(row) for this thread's rows of the output. Shares are of units (tokens), so that values with
+// several rows per token are split at the same tokens.
 template <class Each>
 void for_own_rows(const StepContext& c, ValueId id, Each each) {
     const GraphValue& v = c.frame.values[static_cast<size_t>(id)];
@@ -68,7 +68,8 @@ void layer_norm(const StepContext& c) {
             const double centred = static_cast<double>(from[i]) - mean;
             squares += centred * centred;
         }
-        const double factor = 1.0 / std::sqrt(squares / static_cast<double>(x.cols) + static_cast<double>(params.eps));
+        const double factor =
+            1.0 / std::sqrt(squares / static_cast<double>(x.cols) + static_cast<double>(params.eps));
         for (int64_t i = 0; i < x.cols; ++i) {
             const auto normed = static_cast<float>((static_cast<double>(from[i]) - mean) * factor);
             to[i] = normed * (weight ? weight[i] : 1.0f) + (bias ? bias[i] : 0.0f);
@@ -80,14 +81,16 @@ void layer_norm(const StepContext& c) {
 void binary(const StepContext& c, void (*kernel)(const float*, const float*, float*, int64_t)) {
     const Rows a = c.in(0), b = c.in(1), out = c.out();
     const int64_t b_step = b.count == 1 ? 0 : 1;
-    for_own_rows(c, c.node.output, [&](int64_t row) { kernel(a.row(row), b.row(row * b_step), out.row(row), a.cols); });
+    for_own_rows(c, c.node.output,
+                 [&](int64_t row) { kernel(a.row(row), b.row(row * b_step), out.row(row), a.cols); });
 }
 
 void add(const StepContext& c) { binary(c, kernels().add); }
 void multiply(const StepContext& c) { binary(c, kernels().multiply); }
 
 void copy_row(const Rows& from, const Rows& to, int64_t row) {
-    if (from.row(row) != to.row(row)) std::memcpy(to.row(row), from.row(row), static_cast<size_t>(from.cols) * sizeof(float));
+    if (from.row(row) != to.row(row))
+        std::memcpy(to.row(row), from.row(row), static_cast<size_t>(from.cols) * sizeof(float));
 }
 
 void scale(const StepContext& c) {
@@ -136,7 +139,8 @@ void activate(const StepContext& c) {
     const Rows x = c.in(0), out = c.out();
     for_own_rows(c, c.node.output, [&](int64_t row) {
         for (int64_t at = 0; at < x.cols; at += kPiece)
-            kernels().gated(kind, x.row(row) + at, ones.data(), out.row(row) + at, std::min(kPiece, x.cols - at));
+            kernels().gated(kind, x.row(row) + at, ones.data(), out.row(row) + at,
+                            std::min(kPiece, x.cols - at));
     });
 }
 
@@ -184,7 +188,9 @@ void quantize(const StepContext& c) {
     const GraphValue& v = c.frame.values[static_cast<size_t>(c.node.output)];
     const int64_t per_unit = v.extent == Extent::fixed ? 1 : v.rows;
     const auto [begin, end] = c.share(x.count / per_unit);
-    if (begin < end) kernels().quantize_q8(x.data, x.stride, c.frame.packed(c.node.output), begin * per_unit, end * per_unit);
+    if (begin < end)
+        kernels().quantize_q8(x.data, x.stride, c.frame.packed(c.node.output), begin * per_unit,
+                              end * per_unit);
 }
 
 }  // namespace

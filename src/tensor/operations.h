@@ -1,5 +1,5 @@
-// How each operation of a graph is carried out by many threads at once. A new operation: a name in Op, a row in the table
-// of operations.c++, a function that calls kernels. Knows nothing of how memory was planned.
+// How each operation of a graph is carried out by many threads at once. A new operation: a name in Op, a row
+// in the table of operations.c++, a function that calls kernels. Knows nothing of how memory was planned.
 #pragma once
 
 #include <atomic>
@@ -18,9 +18,9 @@ struct KvSlot {
     KvType k_type = KvType::f16, v_type = KvType::f16;
     uint8_t* k = nullptr;
     uint8_t* v = nullptr;
-    int64_t k_dim = 0, v_dim = 0;      // values per head
+    int64_t k_dim = 0, v_dim = 0;       // values per head
     uint64_t k_bytes = 0, v_bytes = 0;  // of one head at one position
-    int64_t capacity = 0;              // positions
+    int64_t capacity = 0;               // positions
 };
 
 // The rows of a value as they lie in memory during a run.
@@ -38,8 +38,8 @@ struct alignas(64) StepCounter {
 // Everything a run reads: where values lie, how many tokens there are.
 struct Frame {
     std::vector<GraphValue> values;
-    std::vector<uint8_t*> data;    // by value; constants, bound externals, places in the arena
-    std::vector<int64_t> stride;   // by value, in values
+    std::vector<uint8_t*> data;         // by value; constants, bound externals, places in the arena
+    std::vector<int64_t> stride;        // by value, in values
     std::vector<StepCounter> counters;  // one per step, 0 when the run starts
     std::vector<uint8_t*> scratch;      // kScratchBytes per thread
     std::span<const KvSlot> kv;
@@ -75,7 +75,8 @@ struct StepContext {
 };
 
 enum class Split : uint8_t {
-    rows,    // thread t makes the rows of its share from the same rows of its inputs: such steps follow each other without a barrier
+    rows,    // thread t makes the rows of its share from the same rows of its inputs: such steps follow each
+             // other without a barrier
     shared,  // any thread may make any part: inputs must be complete, the output is complete after a barrier
     single,  // thread 0 alone
 };
@@ -88,8 +89,8 @@ struct Operation {
 };
 const Operation& operation_of(Op op);
 
-// The experts' plan, as it lies in its value: `start` [experts + 1], then for `used * n` rows sorted by expert `source`
-// (token * used + choice), then `place`, its inverse.
+// The experts' plan, as it lies in its value: `start` [experts + 1], then for `used * n` rows sorted by
+// expert `source` (token * used + choice), then `place`, its inverse.
 struct RoutePlan {
     int32_t* start;
     int32_t* source;

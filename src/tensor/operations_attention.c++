@@ -1,6 +1,7 @@
 // Keys and values into the cache, and attention over it with a softmax that runs on over blocks of keys
 // (online softmax: Milakov & Gimelshein 2018), so that scores of a long context are never held at once.
-// Few tokens: one query row against the stored keys. Many: blocks of queries x blocks of keys as small matrix products.
+// Few tokens: one query row against the stored keys. Many: blocks of queries x blocks of keys as small matrix
+// products.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -10,13 +11,16 @@
 namespace quant {
 namespace {
 
-constexpr int64_t kKeyBlock = 64;     // keys per product of the blocked form
-constexpr int64_t kQueryRows = 64;    // query rows (tokens x heads of a group) per block
-constexpr int64_t kFewKeys = 256;     // keys per step of the form for few tokens
-constexpr int64_t kBlockedFrom = 8;   // tokens from which blocks of queries pay
+constexpr int64_t kKeyBlock = 64;    // keys per product of the blocked form
+constexpr int64_t kQueryRows = 128;  // at most so many query rows (tokens x heads of a group) per block
+constexpr int64_t kManyBlocks = 64;  // fewer than so many blocks are halved, for the sake of many threads
+constexpr int64_t kFewKeys = 256;    // keys per step of the form for few tokens
+constexpr int64_t kBlockedFrom = 8;  // tokens from which blocks of queries pay
 
 const Format& kv_format(KvType type) {
-    return format_of(type == KvType::f32 ? FormatSlot::f32 : type == KvType::f16 ? FormatSlot::f16 : FormatSlot::q8_0);
+    return format_of(type == KvType::f32   ? FormatSlot::f32
+                     : type == KvType::f16 ? FormatSlot::f16
+                                           : FormatSlot::q8_0);
 }
 
 void encode_head(KvType type, const float* from, uint8_t* to, int64_t n) {
@@ -57,7 +61,8 @@ struct Running {
     float max = -INFINITY;
     double sum = 0;
 
-    // Takes in `n` scores, which become weights summing to 1. Returns {factor of what was summed before, factor of the new weights}.
+    // Takes in `n` scores, which become weights summing to 1. Returns {factor of what was summed before,
+    // factor of the new weights}.
     std::pair<float, float> take(float* scores, int64_t n) {
         const float* top = std::max_element(scores, scores + n);
         const float block_max = *top;
@@ -99,7 +104,9 @@ struct Attention {
     const uint8_t* v_at(int64_t head, int64_t position) const {
         return kv.v + static_cast<uint64_t>(head * kv.capacity + position) * kv.v_bytes;
     }
-    int64_t first_key(int64_t position) const { return p.window > 0 ? std::max<int64_t>(0, position - p.window + 1) : 0; }
+    int64_t first_key(int64_t position) const {
+        return p.window > 0 ? std::max<int64_t>(0, position - p.window + 1) : 0;
+    }
 
     void one_query(int64_t token, int64_t head) const;
     void query_block(int64_t kv_head, int64_t first_token, int64_t tokens) const;
@@ -116,18 +123,20 @@ void Attention::one_query(int64_t token, int64_t head) const {
     Running running;
     for (int64_t key = first_key(position); key <= position; key += kFewKeys) {
         const int64_t count = std::min(kFewKeys, position + 1 - key);
-        for (int64_t i = 0; i < count; ++i) scores[i] = dot(kv.k_type, k_at(kv_head, key + i), query, p.k_dim);
+        for (int64_t i = 0; i < count; ++i)
+            scores[i] = dot(kv.k_type, k_at(kv_head, key + i), query, p.k_dim);
         cap_scores(scores, count, p.cap);
         const auto [before, share] = running.take(scores, count);
         if (key != first_key(position)) kernels().scale(before, result, p.v_dim);
-        for (int64_t i = 0; i < count; ++i) axpy(kv.v_type, share * scores[i], v_at(kv_head, key + i), result, p.v_dim);
+        for (int64_t i = 0; i < count; ++i)
+            axpy(kv.v_type, share * scores[i], v_at(kv_head, key + i), result, p.v_dim);
     }
     kernels().scale(running.finish(sinks ? sinks + head : nullptr), result, p.v_dim);
 }
 
 // out[rows, n_out] = x[rows, cols] * w[n_out, cols]^T, all f32.
-void small_product(const StepContext& c, const float* w, int64_t n_out, int64_t cols, const float* x, int64_t rows, float* y,
-                   int64_t y_stride) {
+void small_product(const StepContext& c, const float* w, int64_t n_out, int64_t cols, const float* x,
+                   int64_t rows, float* y, int64_t y_stride) {
     MatmulArgs args;
     args.format = &format_of(FormatSlot::f32);
     args.w = {reinterpret_cast<const uint8_t*>(w), cols, n_out};
@@ -156,8 +165,9 @@ struct BlockScratch {
         sum = take(kQueryRows * v_dim);
     }
     static uint64_t bytes(int64_t k_dim, int64_t v_dim) {
-        return static_cast<uint64_t>((kQueryRows + kKeyBlock) * (k_dim + v_dim) + (kQueryRows + kKeyBlock) * v_dim +
-                                     kQueryRows * kKeyBlock + 7 * 16) * sizeof(float);
+        return static_cast<uint64_t>((kQueryRows + kKeyBlock) * (k_dim + v_dim) +
+                                     (kQueryRows + kKeyBlock) * v_dim + kQueryRows * kKeyBlock + 7 * 16) *
+               sizeof(float);
     }
 };
 
@@ -208,7 +218,8 @@ void Attention::query_block(int64_t kv_head, int64_t first_token, int64_t tokens
     }
     for (int64_t r = 0; r < rows; ++r) {
         const int64_t head = kv_head * group + r % group;
-        kernels().scale(running[static_cast<size_t>(r)].finish(sinks ? sinks + head : nullptr), s.sum + r * p.v_dim, p.v_dim);
+        kernels().scale(running[static_cast<size_t>(r)].finish(sinks ? sinks + head : nullptr),
+                        s.sum + r * p.v_dim, p.v_dim);
         std::memcpy(out.row(first_token + r / group) + head * p.v_dim, s.sum + r * p.v_dim,
                     static_cast<size_t>(p.v_dim) * sizeof(float));
     }
@@ -232,11 +243,13 @@ void operations::kv_store(const StepContext& c) {
 
 void operations::attention(const StepContext& c) {
     const auto& params = std::get<AttentionParams>(c.node.params);
-    const Attention work{c, params, c.frame.kv[static_cast<size_t>(params.slot)], c.in(0), c.out(),
-                         c.has(2) ? c.in(2).data : nullptr};
+    const Attention work{c,       params,  c.frame.kv[static_cast<size_t>(params.slot)],
+                         c.in(0), c.out(), c.has(2) ? c.in(2).data : nullptr};
     const int64_t tokens = work.q.count, group = params.heads / params.kv_heads;
-    const int64_t block = kQueryRows / group;
-    if (tokens < kBlockedFrom || block == 0 || BlockScratch::bytes(params.k_dim, params.v_dim) > kAttentionScratch) {
+    const int64_t rows = tokens * params.heads < kQueryRows * kManyBlocks ? kQueryRows / 2 : kQueryRows;
+    const int64_t block = rows / group;
+    if (tokens < kBlockedFrom || block == 0 ||
+        BlockScratch::bytes(params.k_dim, params.v_dim) > kAttentionScratch) {
         for (int64_t item = c.take(1); item < tokens * params.heads; item = c.take(1))
             work.one_query(item / params.heads, item % params.heads);
         return;

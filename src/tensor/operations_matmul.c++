@@ -9,7 +9,8 @@
 namespace quant {
 
 bool takes_q8(const Format& format) {
-    return format.activation == Activation::q8 && kernels().matmul[static_cast<size_t>(format.slot)].gemv != nullptr;
+    return format.activation == Activation::q8 &&
+           kernels().matmul[static_cast<size_t>(format.slot)].gemv != nullptr;
 }
 
 MatmulFn choose_matmul(const Format& format, int64_t n, bool exact) {
@@ -32,7 +33,8 @@ void add_bias(const float* bias, const MatmulArgs& args) {
     if (!bias) return;
     for (int64_t t = 0; t < args.n; ++t) {
         float* y = args.y + t * args.y_stride;
-        kernels().add(y + args.row_begin, bias + args.row_begin, y + args.row_begin, args.row_end - args.row_begin);
+        kernels().add(y + args.row_begin, bias + args.row_begin, y + args.row_begin,
+                      args.row_end - args.row_begin);
     }
 }
 
@@ -82,9 +84,10 @@ void operations::route(const StepContext& c) {
     for (int64_t token = begin; token < end; ++token) {
         const float* score = logits.row(token);
         for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
-        std::partial_sort(order.begin(), order.begin() + params.used, order.end(), [score](int32_t a, int32_t b) {
-            return score[a] > score[b] || (!(score[a] < score[b]) && a < b);
-        });
+        std::partial_sort(order.begin(), order.begin() + params.used, order.end(),
+                          [score](int32_t a, int32_t b) {
+                              return score[a] > score[b] || (!(score[a] < score[b]) && a < b);
+                          });
         int32_t* chosen = out.i32(token);
         float* weight = out.row(token) + params.used;
         for (int64_t i = 0; i < params.used; ++i) {
@@ -122,7 +125,8 @@ void operations::expert_gather(const StepContext& c) {
     const RoutePlan plan = route_plan_at(c.in(1), params, c.frame.tokens);
     const auto [begin, end] = c.share(out.count);
     for (int64_t row = begin; row < end; ++row)
-        std::memcpy(out.row(row), x.row(plan.source[row] / params.used), static_cast<size_t>(x.cols) * sizeof(float));
+        std::memcpy(out.row(row), x.row(plan.source[row] / params.used),
+                    static_cast<size_t>(x.cols) * sizeof(float));
 }
 
 void operations::expert_matmul(const StepContext& c) {
@@ -137,7 +141,8 @@ void operations::expert_matmul(const StepContext& c) {
     Q8Matrix all;
     if (c.has(3)) all = c.frame.packed(c.node.inputs[3]);
 
-    // Work items are numbered through the experts that have rows; `first` is the number of the current expert's first.
+    // Work items are numbered through the experts that have rows; `first` is the number of the current
+    // expert's first.
     int64_t expert = 0, first = 0;
     for (int64_t item = c.take(1);; item = c.take(1)) {
         auto count = [&](int64_t e) { return int64_t{plan.start[e + 1]} - plan.start[e]; };
@@ -149,7 +154,8 @@ void operations::expert_matmul(const StepContext& c) {
         const int64_t begin = plan.start[expert];
         MatmulArgs args;
         args.format = &format;
-        args.w = {w.tensor.encoded().data + static_cast<uint64_t>(expert * rows) * format.row_bytes(w.cols), w.cols, rows};
+        args.w = {w.tensor.encoded().data + static_cast<uint64_t>(expert * rows) * format.row_bytes(w.cols),
+                  w.cols, rows};
         args.n = count(expert);
         const Q8Matrix part = c.has(3) ? all.slice(begin, args.n) : all;
         if (c.has(3)) args.xq = &part;
@@ -174,7 +180,8 @@ void operations::expert_combine(const StepContext& c) {
         const float* weight = routing.row(token) + params.used;
         std::fill_n(out.row(token), out.cols, 0.0f);
         for (int64_t i = 0; i < params.used; ++i)
-            kernels().axpy_f32(weight[i], x.row(plan.place[token * params.used + i]), out.row(token), out.cols);
+            kernels().axpy_f32(weight[i], x.row(plan.place[token * params.used + i]), out.row(token),
+                               out.cols);
     }
 }
 

@@ -1,4 +1,5 @@
-// A tensor: format, shape, strides, data. A value type; the data belongs to somebody else (a mapping, an arena, the caller).
+// A tensor: format, shape, strides, data. A value type; the data belongs to somebody else (a mapping, an
+// arena, the caller).
 #pragma once
 
 #include <array>
@@ -12,7 +13,7 @@ struct Tensor {
     const Format* format = nullptr;
     std::array<int64_t, 4> ne{1, 1, 1, 1};      // ne[0] innermost, as in GGUF
     std::array<int64_t, 4> stride{0, 0, 0, 0};  // bytes; stride[0] = bytes of one block
-    void* data = nullptr;                       // not const: activations; weights are never written through it
+    void* data = nullptr;  // not const: activations; weights are never written through it
 
     int64_t cols() const { return ne[0]; }
     int64_t rows() const { return ne[1] * ne[2] * ne[3]; }

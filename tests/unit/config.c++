@@ -1,5 +1,5 @@
-// Hostile and careless hyper-parameters: every field of several architectures takes every odd value. A file is either
-// refused in one line that names the key or the tensor, or it loads and runs.
+// Hostile and careless hyper-parameters: every field of several architectures takes every odd value. A file
+// is either refused in one line that names the key or the tensor, or it loads and runs.
 #include <cmath>
 #include <limits>
 
@@ -22,17 +22,19 @@ template <class T>
 std::vector<uint8_t> encode(uint32_t type, T value) {
     return Builder().number(type).number(value).bytes;
 }
-std::vector<uint8_t> encode_text(std::string_view text) { return Builder().number<uint32_t>(gguf_bytes::string).text(text).bytes; }
+std::vector<uint8_t> encode_text(std::string_view text) {
+    return Builder().number<uint32_t>(gguf_bytes::string).text(text).bytes;
+}
 
 struct TensorPlan {
     std::string name;
     std::vector<uint64_t> dims;
-    uint32_t type = 0;   // F32
+    uint32_t type = 0;  // F32
     float fill = 0.02f;
 };
 
 // A small valid model that tests then damage.
-struct Model_ {
+struct Draft {
     std::string architecture;
     std::vector<KeyValue> keys;
     std::vector<TensorPlan> tensors;
@@ -48,8 +50,12 @@ struct Model_ {
     void erase(const std::string& name) {
         std::erase_if(keys, [&](const KeyValue& key) { return key.name == name; });
     }
-    void integer(const std::string& name, uint32_t value) { set(architecture + "." + name, encode<uint32_t>(gguf_bytes::u32, value)); }
-    void real(const std::string& name, float value) { set(architecture + "." + name, encode<float>(gguf_bytes::f32, value)); }
+    void integer(const std::string& name, uint32_t value) {
+        set(architecture + "." + name, encode<uint32_t>(gguf_bytes::u32, value));
+    }
+    void real(const std::string& name, float value) {
+        set(architecture + "." + name, encode<float>(gguf_bytes::f32, value));
+    }
     TensorPlan& tensor(const std::string& name) {
         for (TensorPlan& each : tensors)
             if (each.name == name) return each;
@@ -76,7 +82,8 @@ struct Model_ {
         b.align();
         for (const TensorPlan& t : tensors) {
             for (uint64_t i = 0; i < size(t) / (t.type == 1 ? 2 : 4); ++i)
-                t.type == 1 ? b.number<uint16_t>(0x2000) : b.number<float>(t.fill * static_cast<float>(1 + i % 7));
+                t.type == 1 ? b.number<uint16_t>(0x2000)
+                            : b.number<float>(t.fill * static_cast<float>(1 + i % 7));
             b.align();
         }
         return std::move(b.bytes);
@@ -85,20 +92,23 @@ struct Model_ {
 
 constexpr uint32_t kVocab = 12;
 
-void add_vocabulary(Model_& m) {
+void add_vocabulary(Draft& m) {
     m.set("tokenizer.ggml.model", encode_text("llama"));
     Builder tokens, types;
     tokens.number<uint32_t>(gguf_bytes::array).number<uint32_t>(gguf_bytes::string).number<uint64_t>(kVocab);
     types.number<uint32_t>(gguf_bytes::array).number<uint32_t>(gguf_bytes::i32).number<uint64_t>(kVocab);
     for (uint32_t i = 0; i < kVocab; ++i) {
-        tokens.text(i == 0 ? "<unk>" : i == 1 ? "<s>" : i == 2 ? "</s>" : std::string(1, static_cast<char>('a' + i)));
+        tokens.text(i == 0   ? "<unk>"
+                    : i == 1 ? "<s>"
+                    : i == 2 ? "</s>"
+                             : std::string(1, static_cast<char>('a' + i)));
         types.number<int32_t>(i == 0 ? 2 : i < 3 ? 3 : 1);
     }
     m.set("tokenizer.ggml.tokens", tokens.bytes);
     m.set("tokenizer.ggml.token_type", types.bytes);
 }
 
-void add_keys(Model_& m, bool moe, bool gemma) {
+void add_keys(Draft& m, bool moe, bool gemma) {
     const std::string& architecture = m.architecture;
     m.set("general.architecture", encode_text(architecture));
     m.integer("block_count", 2);
@@ -126,14 +136,19 @@ void add_keys(Model_& m, bool moe, bool gemma) {
         m.real("final_logit_softcapping", 30);
     }
     if (architecture == "granite")
-        for (const char* name : {"embedding_scale", "residual_scale", "logit_scale", "attention.scale"}) m.real(name, 0.5f);
+        for (const char* name : {"embedding_scale", "residual_scale", "logit_scale", "attention.scale"})
+            m.real(name, 0.5f);
 }
 
-void add_tensors(Model_& m, bool moe, bool gemma) {
+void add_tensors(Draft& m, bool moe, bool gemma) {
     m.tensors = {{"token_embd.weight", {32, kVocab}, 1}, {"output_norm.weight", {32}}};
     for (const std::string at : {"blk.0.", "blk.1."}) {
-        for (TensorPlan t : std::initializer_list<TensorPlan>{{"attn_norm.weight", {32}}, {"attn_q.weight", {32, 32}, 1}, {"attn_k.weight", {32, 16}, 1},
-                              {"attn_v.weight", {32, 16}, 1}, {"attn_output.weight", {32, 32}, 1}, {"ffn_norm.weight", {32}}}) {
+        for (TensorPlan t : std::initializer_list<TensorPlan>{{"attn_norm.weight", {32}},
+                                                              {"attn_q.weight", {32, 32}, 1},
+                                                              {"attn_k.weight", {32, 16}, 1},
+                                                              {"attn_v.weight", {32, 16}, 1},
+                                                              {"attn_output.weight", {32, 32}, 1},
+                                                              {"ffn_norm.weight", {32}}}) {
             t.name = at + t.name;
             m.tensors.push_back(t);
         }
@@ -156,8 +171,8 @@ void add_tensors(Model_& m, bool moe, bool gemma) {
     }
 }
 
-Model_ make_model(const std::string& architecture) {
-    Model_ m{architecture, {}, {}};
+Draft make_model(const std::string& architecture) {
+    Draft m{architecture, {}, {}};
     const bool moe = architecture == "qwen3moe", gemma = architecture == "gemma2";
     add_keys(m, moe, gemma);
     add_vocabulary(m);
@@ -168,11 +183,13 @@ Model_ make_model(const std::string& architecture) {
 struct Outcome {
     bool loaded = false;
     Error error;
-    bool names(const std::string& text) const { return !loaded && error.text.find(text) != std::string::npos; }
+    bool names(const std::string& text) const {
+        return !loaded && error.text.find(text) != std::string::npos;
+    }
 };
 
 // Loads the model; when that succeeds, two runs of it must succeed too.
-Outcome outcome_of(const Model_& m) {
+Outcome outcome_of(const Draft& m) {
     const std::vector<uint8_t> bytes = m.bytes();
     auto gguf = Gguf::parse(bytes, "model.gguf");
     if (!gguf) return {false, gguf.error()};
@@ -193,7 +210,8 @@ Outcome outcome_of(const Model_& m) {
 void check_one_line(const Outcome& outcome, const std::string& what) {
     if (outcome.loaded) return;
     const bool line = !outcome.error.text.empty() && outcome.error.text.find('\n') == std::string::npos;
-    CHECK_MSG(line && outcome.error.code == Code::input && outcome.names("model.gguf"), what + ": " + outcome.error.text);
+    CHECK_MSG(line && outcome.error.code == Code::input && outcome.names("model.gguf"),
+              what + ": " + outcome.error.text);
 }
 
 enum class Kind { integer, real, text };
@@ -206,18 +224,26 @@ struct Field {
 struct Variant {
     const char* what;
     std::vector<uint8_t> encoded;
-    Kind kind;          // which kind of field it fits by type
-    bool in_range;      // may be accepted
+    Kind kind;      // which kind of field it fits by type
+    bool in_range;  // may be accepted
     bool zero = false, largest = false;
 };
 
 std::vector<Variant> variants() {
     using namespace gguf_bytes;
-    constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinite = std::numeric_limits<float>::infinity();
+    constexpr float kNan = std::numeric_limits<float>::quiet_NaN(),
+                    kInfinite = std::numeric_limits<float>::infinity();
     return {
         {"text", encode_text("7"), Kind::text, false},
         {"bool", encode<uint8_t>(boolean, 1), Kind::text, false},
-        {"array", Builder().number<uint32_t>(array).number<uint32_t>(u32).number<uint64_t>(1).number<uint32_t>(4).bytes, Kind::text, false},
+        {"array",
+         Builder()
+             .number<uint32_t>(array)
+             .number<uint32_t>(u32)
+             .number<uint64_t>(1)
+             .number<uint32_t>(4)
+             .bytes,
+         Kind::text, false},
         {"0", encode<uint32_t>(u32, 0), Kind::integer, false, true},
         {"1", encode<uint32_t>(u32, 1), Kind::integer, true},
         {"3", encode<uint32_t>(u32, 3), Kind::integer, true},
@@ -237,27 +263,30 @@ std::vector<Variant> variants() {
 }
 
 void abuse(const std::string& architecture, const std::vector<Field>& fields) {
-    const Model_ good = make_model(architecture);
+    const Draft good = make_model(architecture);
     const Outcome whole = outcome_of(good);
     CHECK_MSG(whole.loaded, architecture + ": " + whole.error.text);
     int cases = 0, refused = 0;
     for (const Field& field : fields) {
         const std::string key = architecture + "." + field.name;
-        Model_ without = good;
+        Draft without = good;
         without.erase(key);
         const Outcome missing = outcome_of(without);
         check_one_line(missing, key + " missing");
         if (field.required) CHECK_MSG(missing.names(key), key + " missing: " + missing.error.text);
         ++cases;
         for (const Variant& variant : variants()) {
-            Model_ damaged = good;
+            Draft damaged = good;
             damaged.set(key, variant.encoded);
             const Outcome outcome = outcome_of(damaged);
             const std::string what = key + " = " + variant.what;
             check_one_line(outcome, what);
             const bool fits = variant.kind == field.kind;
-            const bool allowed = fits && (variant.in_range || (variant.zero && field.zero_allowed) || (variant.largest && field.unbounded));
-            if (!allowed) CHECK_MSG(outcome.names(key), what + (outcome.loaded ? " was accepted" : ": " + outcome.error.text));
+            const bool allowed = fits && (variant.in_range || (variant.zero && field.zero_allowed) ||
+                                          (variant.largest && field.unbounded));
+            if (!allowed)
+                CHECK_MSG(outcome.names(key),
+                          what + (outcome.loaded ? " was accepted" : ": " + outcome.error.text));
             ++cases;
             refused += !outcome.loaded;
         }
@@ -282,7 +311,7 @@ const std::vector<Field> kCommon{
     {"rope.scaling.original_context_length", Kind::integer, false},
 };
 
-void expect_error(const Model_& m, const std::string& what) {
+void expect_error(const Draft& m, const std::string& what) {
     const Outcome outcome = outcome_of(m);
     check_one_line(outcome, what);
     CHECK_MSG(outcome.names(what), what + (outcome.loaded ? " was accepted" : ": " + outcome.error.text));
@@ -311,7 +340,7 @@ TEST(scalar_fields) {
 
 TEST(not_divisible) {
     const auto with = [](const char* key, uint32_t value) {
-        Model_ m = make_model("llama");
+        Draft m = make_model("llama");
         m.integer(key, value);
         return m;
     };
@@ -319,36 +348,37 @@ TEST(not_divisible) {
     expect_error(with("attention.head_count_kv", 8), "llama.attention.head_count_kv");
     expect_error(with("rope.dimension_count", 7), "llama.rope.dimension_count");
     expect_error(with("rope.dimension_count", 10), "llama.rope.dimension_count");
-    Model_ uneven = with("attention.head_count", 6);
+    Draft uneven = with("attention.head_count", 6);
     uneven.erase("llama.attention.key_length");
     expect_error(uneven, "llama.attention.head_count");
-    Model_ used = make_model("qwen3moe");
+    Draft used = make_model("qwen3moe");
     used.integer("expert_used_count", 5);
     expect_error(used, "qwen3moe.expert_used_count");
 }
 
 TEST(block_count_against_tensors) {
-    Model_ more = make_model("llama");
+    Draft more = make_model("llama");
     more.integer("block_count", 3);
     expect_error(more, "blk.2.attn_norm.weight");
-    Model_ fewer = make_model("llama");
+    Draft fewer = make_model("llama");
     fewer.integer("block_count", 1);
     expect_error(fewer, "blk.1.attn_norm.weight");
 }
 
 TEST(every_tensor_missing_or_misshapen) {
     for (const char* architecture : {"llama", "qwen3moe", "gemma2"}) {
-        const Model_ good = make_model(architecture);
+        const Draft good = make_model(architecture);
         for (size_t i = 0; i < good.tensors.size(); ++i) {
             const std::string name = good.tensors[i].name;
-            Model_ missing = good;
+            Draft missing = good;
             missing.tensors.erase(missing.tensors.begin() + static_cast<std::ptrdiff_t>(i));
             expect_error(missing, name);
             for (size_t dim = 0; dim < good.tensors[i].dims.size(); ++dim) {
-                Model_ larger = good, smaller = good;
+                Draft larger = good, smaller = good;
                 ++larger.tensors[i].dims[dim];
                 smaller.tensors[i].dims[dim] /= 2;
-                if (name == "token_embd.weight" && dim == 1) {  // decides the vocabulary: may be more, not less than the tokens
+                if (name == "token_embd.weight" &&
+                    dim == 1) {  // decides the vocabulary: may be more, not less than the tokens
                     CHECK(outcome_of(larger).loaded);
                     expect_error(smaller, "tokenizer.ggml.tokens");
                     continue;
@@ -357,12 +387,12 @@ TEST(every_tensor_missing_or_misshapen) {
                 expect_error(smaller, name);
             }
             if (good.tensors[i].dims.size() < 3) {
-                Model_ deeper = good;
+                Draft deeper = good;
                 deeper.tensors[i].dims.resize(3, 1);
                 deeper.tensors[i].dims[2] = 2;
                 expect_error(deeper, name);
             }
-            Model_ integers = good;
+            Draft integers = good;
             integers.tensors[i].type = 26;  // I32
             expect_error(integers, name);
         }
@@ -370,10 +400,10 @@ TEST(every_tensor_missing_or_misshapen) {
 }
 
 TEST(tensors_of_no_role) {
-    Model_ m = make_model("llama");
+    Draft m = make_model("llama");
     m.tensors.push_back({"blk.0.attn_q_norm.weight", {8}});
     expect_error(m, "blk.0.attn_q_norm.weight");
-    Model_ biased = make_model("llama");
+    Draft biased = make_model("llama");
     biased.tensors.push_back({"blk.0.attn_q.bias", {32}});
     CHECK(outcome_of(biased).loaded);
     biased.tensors.back().dims = {16};
@@ -381,14 +411,15 @@ TEST(tensors_of_no_role) {
 }
 
 TEST(rope_factors) {
-    Model_ m = make_model("llama");
+    Draft m = make_model("llama");
     m.tensors.push_back({"rope_freqs.weight", {4}});
     CHECK(outcome_of(m).loaded);
-    for (const float bad : {0.0f, -1.0f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    for (const float bad :
+         {0.0f, -1.0f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
         m.tensors.back().fill = bad;
         expect_error(m, "rope_freqs.weight");
     }
-    Model_ longrope = make_model("llama");
+    Draft longrope = make_model("llama");
     longrope.set("llama.rope.scaling.type", encode_text("longrope"));
     expect_error(longrope, "rope_factors_long.weight");
     longrope.tensors.push_back({"rope_factors_long.weight", {4}});
@@ -397,7 +428,7 @@ TEST(rope_factors) {
 }
 
 TEST(architecture_name) {
-    Model_ m = make_model("llama");
+    Draft m = make_model("llama");
     m.set("general.architecture", encode_text("lama"));
     expect_error(m, "expected one of llama, qwen2");
     m.set("general.architecture", encode<uint32_t>(gguf_bytes::u32, 1));

@@ -1,4 +1,5 @@
-// Perplexity and divergence: the formulas on small distributions, the windows on a model, equal models, too short texts.
+// Perplexity and divergence: the formulas on small distributions, the windows on a model, equal models, too
+// short texts.
 #include <cmath>
 #include <numeric>
 
@@ -59,9 +60,12 @@ TEST(one_token) {
         const TokenScore score = score_token(logits, base, 17, scratch.data());
         CHECK(near(score.surprise, -std::log(q[17]), 1e-6));
         CHECK(near(score.base_surprise, -std::log(p[17]), 1e-6));
-        CHECK_MSG(near(score.divergence, divergence, 1e-7 + 1e-4 * divergence), format_text("%.9f, expected %.9f", score.divergence, divergence));
+        CHECK_MSG(near(score.divergence, divergence, 1e-7 + 1e-4 * divergence),
+                  format_text("%.9f, expected %.9f", score.divergence, divergence));
         CHECK(near(score.change(), q[17] - p[17], 1e-6));
-        const auto top = [](const std::vector<double>& v) { return std::max_element(v.begin(), v.end()) - v.begin(); };
+        const auto top = [](const std::vector<double>& v) {
+            return std::max_element(v.begin(), v.end()) - v.begin();
+        };
         CHECK(score.same_top == (top(p) == top(q)));
     }
     std::vector<float> other = base;
@@ -81,8 +85,10 @@ TEST(estimates) {
     scores[0] = {std::log(2.0), std::log(4.0), 0.1, true};
     scores[1] = {std::log(8.0), std::log(4.0), 0.3, false};
     const Judgement j = summarize(scores, true);
-    CHECK(near(j.perplexity.value, 4, 1e-12) && near(j.base_perplexity.value, 4, 1e-12) && near(j.log_ratio.value, 0, 1e-12));
-    CHECK(near(j.divergence.value, 0.2, 1e-12) && near(j.divergence_max, 0.3, 1e-12) && near(j.same_top.value, 0.5, 1e-12));
+    CHECK(near(j.perplexity.value, 4, 1e-12) && near(j.base_perplexity.value, 4, 1e-12) &&
+          near(j.log_ratio.value, 0, 1e-12));
+    CHECK(near(j.divergence.value, 0.2, 1e-12) && near(j.divergence_max, 0.3, 1e-12) &&
+          near(j.same_top.value, 0.5, 1e-12));
     CHECK(near(j.change_rms.value, std::sqrt((0.25 * 0.25 + 0.125 * 0.125) / 2), 1e-12));
 }
 
@@ -97,7 +103,8 @@ TEST(windows_as_defined) {
     double surprise = 0;
     int count = 0;
     for (size_t w = 0; w < 3; ++w) {
-        std::vector<int32_t> window(tokens.begin() + static_cast<std::ptrdiff_t>(w * 40), tokens.begin() + static_cast<std::ptrdiff_t>(w * 40 + 40));
+        std::vector<int32_t> window(tokens.begin() + static_cast<std::ptrdiff_t>(w * 40),
+                                    tokens.begin() + static_cast<std::ptrdiff_t>(w * 40 + 40));
         window[0] = 1;
         session->truncate(0);
         CHECK(session->eval(window, LogitsOf::all).ok());
@@ -118,7 +125,8 @@ TEST(a_model_and_itself) {
     JudgeOptions options;
     options.window = 50;
     const auto equal = judge(*session, same.get(), text_tokens(120), options);
-    CHECK(equal.ok() && equal->divergence_max == 0 && equal->same_top.value == 1 && equal->change_rms.value == 0);
+    CHECK(equal.ok() && equal->divergence_max == 0 && equal->same_top.value == 1 &&
+          equal->change_rms.value == 0);
     const auto near_it = judge(*fast, session.get(), text_tokens(120), options);
     CHECK(near_it.ok() && near_it->divergence.value > 0 && near_it->divergence.value < 1e-4);
 }
@@ -129,7 +137,9 @@ TEST(too_short_or_too_small) {
     options.window = 60;
     const auto judged = judge(*session, nullptr, text_tokens(119), options);
     CHECK(!judged.ok() && judged.error().code == Code::usage);
-    CHECK_MSG(judged.error().text.find("119") != std::string::npos && judged.error().text.find("120") != std::string::npos, judged.error().text);
+    CHECK_MSG(judged.error().text.find("119") != std::string::npos &&
+                  judged.error().text.find("120") != std::string::npos,
+              judged.error().text);
     CHECK(judge(*session, nullptr, text_tokens(120), options).ok());
     options.window = 2;
     CHECK(!judge(*session, nullptr, text_tokens(120), options).ok());

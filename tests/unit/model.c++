@@ -1,11 +1,12 @@
-// Whole models against logits that other programs computed; what must not change a result (batches, threads, truncation).
+// Whole models against logits that other programs computed; what must not change a result (batches, threads,
+// truncation).
 #include <numeric>
 
-#include "tests/check.h"
 #include "../reference_logits.h"
 #include "base/log.h"
 #include "model/session.h"
 #include "tensor/graph.h"
+#include "tests/check.h"
 
 using namespace quant;
 
@@ -62,8 +63,9 @@ void check_greedy(Session& session, const ReferenceLogits& reference, const std:
     for (size_t i = 0; i < reference.greedy.size(); ++i) {
         const int64_t last = i == 0 ? static_cast<int64_t>(reference.tokens.size()) - 1 : 0;
         const int32_t chosen = largest(session.logits(last));
-        CHECK_MSG(chosen == reference.greedy[i], name + ": greedy token " + std::to_string(i) + " is " + std::to_string(chosen) +
-                                                     ", expected " + std::to_string(reference.greedy[i]));
+        CHECK_MSG(chosen == reference.greedy[i], name + ": greedy token " + std::to_string(i) + " is " +
+                                                     std::to_string(chosen) + ", expected " +
+                                                     std::to_string(reference.greedy[i]));
         if (chosen != reference.greedy[i]) return;
         CHECK(session.eval(std::span(&chosen, 1)).ok());
     }
@@ -77,18 +79,24 @@ void check_model(const std::string& folder, const std::string& file, double loos
     if (!model || reference.tokens.empty()) return;
     const auto exact = open(model, exact_options());
     if (!exact) return;
-    const double error = largest_difference(logits_of(*exact, reference.tokens, reference.tokens.size()), reference.values) / reference.range;
+    const double error =
+        largest_difference(logits_of(*exact, reference.tokens, reference.tokens.size()), reference.values) /
+        reference.range;
     std::printf("# %-24s exact %.2e", file.c_str(), error);
-    CHECK_MSG(error <= 2e-5, file + ": exact logits differ by " + std::to_string(error * 1e6) + "e-6 of the range");
+    CHECK_MSG(error <= 2e-5,
+              file + ": exact logits differ by " + std::to_string(error * 1e6) + "e-6 of the range");
     check_greedy(*exact, reference, file);
     const auto normal = open(model, default_options());
     if (!normal) return;
-    const double usual = largest_difference(logits_of(*normal, reference.tokens, reference.tokens.size()), reference.values) / reference.range;
+    const double usual =
+        largest_difference(logits_of(*normal, reference.tokens, reference.tokens.size()), reference.values) /
+        reference.range;
     std::printf(" default %.2e\n", usual);
     CHECK_MSG(usual <= loose, file + ": default logits differ by " + std::to_string(usual) + " of the range");
 }
 
-// Random models amplify: an int8 activation may tip a router. Trained ones are judged by KL divergence (quant eval).
+// Random models amplify: an int8 activation may tip a router. Trained ones are judged by KL divergence (quant
+// eval).
 constexpr double kLoose = 2e-3, kLooseBf16 = 2e-2, kLooseInt8 = 1.5e-1;
 const std::string kGolden = "tests/golden/stories260K";
 
@@ -135,12 +143,15 @@ TEST(batches_do_not_matter) {
         const auto expected = logits_of(*whole, reference.tokens, reference.tokens.size());
         for (const size_t step : {size_t{1}, size_t{3}, size_t{9}}) {
             const auto session = open(model, options);
-            const double error = largest_difference(logits_of(*session, reference.tokens, step), expected) / reference.range;
+            const double error =
+                largest_difference(logits_of(*session, reference.tokens, step), expected) / reference.range;
             CHECK_MSG(error <= bound, format_text("pieces of %zu: %g", step, error));
         }
         options.batch = 7;
         const auto small = open(model, options);
-        const double error = largest_difference(logits_of(*small, reference.tokens, reference.tokens.size()), expected) / reference.range;
+        const double error =
+            largest_difference(logits_of(*small, reference.tokens, reference.tokens.size()), expected) /
+            reference.range;
         CHECK_MSG(error <= bound, format_text("batch of 7: %g", error));
     }
 }
@@ -153,11 +164,13 @@ TEST(long_prompts_match_single_steps) {
     options.context = 400;
     options.batch = 150;
     std::vector<int32_t> tokens(400);
-    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(3 + (i * 7919 + i * i * 31) % 500);
+    for (size_t i = 0; i < tokens.size(); ++i)
+        tokens[i] = static_cast<int32_t>(3 + (i * 7919 + i * i * 31) % 500);
     const auto whole = open(model, options), single = open(model, options);
     const auto expected = logits_of(*single, tokens, 1);
     const auto [low, high] = std::minmax_element(expected.begin(), expected.end());
-    const double error = largest_difference(logits_of(*whole, tokens, tokens.size()), expected) / static_cast<double>(*high - *low);
+    const double error = largest_difference(logits_of(*whole, tokens, tokens.size()), expected) /
+                         static_cast<double>(*high - *low);
     CHECK_MSG(error <= 2e-6, format_text("%g of the range", error));
 }
 
@@ -205,7 +218,9 @@ TEST(which_logits) {
     const auto session = open(model, options);
     CHECK(session->eval(reference.tokens, LogitsOf::last).ok());
     CHECK(session->logits(0).size() == 512 && session->logits(1).empty());
-    CHECK(largest_difference(session->logits(0), reference.row(reference.tokens.size() - 1)) / reference.range <= 2e-5);
+    CHECK(largest_difference(session->logits(0), reference.row(reference.tokens.size() - 1)) /
+              reference.range <=
+          2e-5);
     session->truncate(0);
     CHECK(session->eval(reference.tokens, LogitsOf::none).ok());
     CHECK(session->logits(0).empty());
@@ -241,14 +256,20 @@ TEST(caches_of_all_types) {
     const ReferenceLogits reference = ReferenceLogits::load(shared + "/models/tiny");
     const auto model = load(shared + "/models/tiny/tiny-f16.gguf");
     if (!model) return;
-    struct Row { KvType type; double bound; };
+    struct Row {
+        KvType type;
+        double bound;
+    };
     for (const Row& row : {Row{KvType::f32, 2e-5}, {KvType::f16, 1e-3}, {KvType::q8_0, 2e-2}}) {
         for (const size_t step : {size_t{1}, size_t{64}}) {
             SessionOptions options = exact_options();
             options.k_type = options.v_type = row.type;
             const auto session = open(model, options);
-            const double error = largest_difference(logits_of(*session, reference.tokens, step), reference.values) / reference.range;
-            CHECK_MSG(error <= row.bound && (row.type == KvType::f32 || error > 1e-6), format_text("KV type %d: %g", static_cast<int>(row.type), error));
+            const double error =
+                largest_difference(logits_of(*session, reference.tokens, step), reference.values) /
+                reference.range;
+            CHECK_MSG(error <= row.bound && (row.type == KvType::f32 || error > 1e-6),
+                      format_text("KV type %d: %g", static_cast<int>(row.type), error));
         }
     }
 }
@@ -266,7 +287,8 @@ TEST(observer_sees_inputs_of_products) {
         const Tensor w = session->operand(node, 0), x = session->operand(node, 1);
         if (w.format->slot != FormatSlot::f32 || x.ne[0] != w.ne[0] || result.ne[0] != w.ne[1]) ++wrong;
         double sum = 0;  // the first result again
-        for (int64_t i = 0; i < w.ne[0]; ++i) sum += static_cast<double>(w.f32()[i]) * static_cast<double>(x.f32()[i]);
+        for (int64_t i = 0; i < w.ne[0]; ++i)
+            sum += static_cast<double>(w.f32()[i]) * static_cast<double>(x.f32()[i]);
         if (std::fabs(sum - static_cast<double>(result.f32()[0])) > 1e-4 * (1 + std::fabs(sum))) ++wrong;
     });
     CHECK(session->eval(reference.tokens).ok());
