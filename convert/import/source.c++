@@ -1,8 +1,12 @@
 // Opens a model to convert. A GGUF is passed through as views into its mapping.
 #include "convert/import/source.h"
 
+#include <sys/stat.h>
+
+#include <cstring>
 #include <utility>
 
+#include "convert/import/hf_source.h"
 #include "kernels/kernels.h"
 
 namespace quant {
@@ -29,6 +33,12 @@ public:
         decode_rows(*info.format, info.view(), row, count, out);
     }
 
+    void stored_rows(size_t tensor, int64_t row, int64_t count, uint8_t* out) const override {
+        const TensorInfo& info = tensors_[tensor];
+        const uint64_t row_bytes = info.format->row_bytes(info.cols());
+        std::memcpy(out, info.data + row_bytes * static_cast<uint64_t>(row), row_bytes * static_cast<uint64_t>(count));
+    }
+
     void release(size_t tensor) const override { file_.release(tensors_[tensor]); }
 
 private:
@@ -38,6 +48,8 @@ private:
 }  // namespace
 
 Result<std::unique_ptr<Source>> open_source(const std::string& path) {
+    struct stat info;
+    if (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return open_hf_source(path);
     LET(file, Gguf::open(path));
     return std::unique_ptr<Source>(std::make_unique<GgufSource>(std::move(file)));
 }

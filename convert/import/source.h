@@ -24,6 +24,8 @@ public:
 
     // Rows [row, row + count) of a tensor as floats. Any number of threads at once.
     virtual void read_rows(size_t tensor, int64_t row, int64_t count, float* out) const = 0;
+    // The same rows in the tensor's format, as bytes. Only for block formats whose `data` is null.
+    virtual void stored_rows(size_t tensor, int64_t row, int64_t count, uint8_t* out) const = 0;
     // The tensor's pages will not be needed again.
     virtual void release(size_t tensor) const = 0;
 
@@ -35,7 +37,7 @@ protected:
     size_t shards_ = 1;
 };
 
-// Opens and validates what lies at `path`.
+// Opens and validates what lies at `path`: a GGUF, or a Hugging Face folder.
 Result<std::unique_ptr<Source>> open_source(const std::string& path);
 
 }  // namespace quant

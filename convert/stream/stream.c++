@@ -52,8 +52,7 @@ public:
             const TensorInfo& from = source_.tensors()[i];
             const PlannedTensor& to = plan_.tensors[i];
             // Plain numbers are checked even where they stay as they are; blocks and integers pass as bytes.
-            const bool raw = to.copies() && from.data &&
-                             (plan_.recipe.copy || from.format->kind != FormatKind::real || !from.format->encodes);
+            const bool raw = to.copies() && from.data && (plan_.recipe.copy || !encodes_again(from));
             TRY(raw ? copy_tensor(i) : encode_tensor(i));
         }
         TRY(write_pending());
@@ -61,6 +60,10 @@ public:
     }
 
 private:
+    static bool encodes_again(const TensorInfo& tensor) {
+        return tensor.format->kind == FormatKind::real && tensor.format->encodes;
+    }
+
     Status copy_tensor(size_t index) {
         const TensorInfo& from = source_.tensors()[index];
         TRY(write_pending());
@@ -132,6 +135,7 @@ private:
         const PlannedTensor& planned = plan_.tensors[index];
         const Format& format = *planned.out.format;
         const int64_t cols = planned.out.cols();
+        if (planned.copies() && !encodes_again(planned.out)) return source_.stored_rows(index, row, rows, out);
         float* values = space.values.data();
         source_.read_rows(index, row, rows, values);
         const size_t count = static_cast<size_t>(rows * cols);

@@ -1,0 +1,136 @@
+// Rows on demand, composed of rows on demand.
+#include "convert/import/hf_rows.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+namespace quant {
+
+namespace {
+
+Rows rows_of_width(const SafeTensor& tensor, int64_t cols) {
+    Rows out;
+    out.cols = cols;
+    out.rows = cols ? tensor.elements() / cols : 0;
+    const uint64_t row_bytes = static_cast<uint64_t>(out.cols) * tensor.type->bytes;
+    out.read = [&tensor, cols = out.cols, row_bytes](int64_t row, int64_t count, float* to) {
+        tensor.type->decode(tensor.data + row_bytes * static_cast<uint64_t>(row), to, count * cols);
+    };
+    out.uses = {&tensor};
+    return out;
+}
+
+}  // namespace
+
+Rows rows_of(const SafeTensor& tensor) { return rows_of_width(tensor, tensor.cols()); }
+Rows singles_of(const SafeTensor& tensor) { return rows_of_width(tensor, 1); }
+
+Rows joined(Rows singles, int64_t cols) {
+    Rows out;
+    out.cols = cols;
+    out.rows = singles.rows / cols;
+    out.uses = singles.uses;
+    out.read = [read = std::move(singles.read), cols](int64_t row, int64_t count, float* to) {
+        read(row * cols, count * cols, to);
+    };
+    return out;
+}
+
+Rows transposed(const SafeTensor& tensor) {
+    Rows out;
+    const int64_t height = tensor.shape.size() < 2 ? 1 : tensor.shape[tensor.shape.size() - 2], width = tensor.cols();
+    const int64_t matrix = height * width;
+    out.cols = height;
+    out.rows = matrix ? tensor.elements() / matrix * width : 0;
+    out.read = [&tensor, height, width, matrix](int64_t row, int64_t count, float* to) {
+        std::vector<float> line(static_cast<size_t>(std::min(count, width)));
+        while (count > 0) {
+            // The columns wanted of one matrix: a short run out of each of its lines.
+            const int64_t at = row / width, column = row % width, run = std::min(count, width - column);
+            for (int64_t h = 0; h < height; ++h) {
+                const int64_t element = at * matrix + h * width + column;
+                tensor.type->decode(tensor.data + static_cast<uint64_t>(element) * tensor.type->bytes, line.data(), run);
+                for (int64_t i = 0; i < run; ++i) to[i * height + h] = line[static_cast<size_t>(i)];
+            }
+            row += run;
+            count -= run;
+            to += run * height;
+        }
+    };
+    out.uses = {&tensor};
+    return out;
+}
+
+Rows every_nth(Rows from, int64_t first, int64_t step, int64_t stacks) {
+    Rows out;
+    out.cols = from.cols;
+    out.uses = from.uses;
+    const int64_t group = from.rows / stacks, picked = group / step;
+    out.rows = picked * stacks;
+    out.read = [read = std::move(from.read), cols = out.cols, first, step, group, picked](int64_t row, int64_t count, float* to) {
+        for (int64_t i = row; i < row + count; ++i, to += cols) read(i / picked * group + first + i % picked * step, 1, to);
+    };
+    return out;
+}
+
+Rows heads_permuted(Rows from, int64_t heads) {
+    Rows out;
+    out.cols = from.cols;
+    out.rows = from.rows;
+    out.uses = from.uses;
+    const int64_t head = from.rows / heads, half = head / 2;
+    out.read = [read = std::move(from.read), cols = out.cols, head, half](int64_t row, int64_t count, float* to) {
+        for (int64_t i = row; i < row + count; ++i, to += cols) {
+            const int64_t within = i % head;
+            read(i - within + within % 2 * half + within / 2, 1, to);
+        }
+    };
+    return out;
+}
+
+Rows stacked(std::vector<Rows> parts) {
+    Rows out;
+    out.cols = parts.front().cols;
+    const int64_t height = parts.front().rows;
+    out.rows = height * static_cast<int64_t>(parts.size());
+    auto readers = std::make_shared<std::vector<RowReader>>();
+    for (Rows& part : parts) {
+        out.uses.insert(out.uses.end(), part.uses.begin(), part.uses.end());
+        readers->push_back(std::move(part.read));
+    }
+    out.read = [readers, height, cols = out.cols](int64_t row, int64_t count, float* to) {
+        while (count > 0) {
+            const int64_t run = std::min(count, height - row % height);
+            (*readers)[static_cast<size_t>(row / height)](row % height, run, to);
+            row += run;
+            count -= run;
+            to += run * cols;
+        }
+    };
+    return out;
+}
+
+Rows shifted(Rows from, float by) {
+    Rows out;
+    out.cols = from.cols;
+    out.rows = from.rows;
+    out.uses = from.uses;
+    out.read = [read = std::move(from.read), cols = out.cols, by](int64_t row, int64_t count, float* to) {
+        read(row, count, to);
+        for (int64_t i = 0; i < count * cols; ++i) to[i] += by;
+    };
+    return out;
+}
+
+Rows constant(std::vector<float> values) {
+    Rows out;
+    out.cols = static_cast<int64_t>(values.size());
+    out.rows = 1;
+    out.read = [values = std::make_shared<std::vector<float>>(std::move(values))](int64_t, int64_t, float* to) {
+        std::copy(values->begin(), values->end(), to);
+    };
+    return out;
+}
+
+}  // namespace quant

@@ -1,0 +1,127 @@
+// A Hugging Face folder as a Source: config, tokenizer and safetensors as the GGUF they become.
+#include "convert/import/hf_source.h"
+
+#include <utility>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "convert/import/hf_architecture.h"
+#include "convert/import/hf_config.h"
+#include "convert/import/hf_tensors.h"
+#include "convert/import/safetensors.h"
+#include "convert/import/tokenizer.h"
+
+namespace quant {
+
+namespace {
+
+// "6.7B", "162K", "8x179K": two digits at least; of mixtures what is shared and one expert.
+std::string size_label(const std::vector<ImportedTensor>& tensors) {
+    double shared = 0, expert = 0;
+    int64_t experts = 0;
+    for (const ImportedTensor& tensor : tensors) {
+        const auto count = static_cast<double>(tensor.info.elements());
+        const bool stack = tensor.info.n_dims >= 3 && tensor.info.name.find("_exps.") != std::string::npos;
+        const int64_t stacked = tensor.info.ne[2];
+        if (stack) experts = stacked;
+        (stack ? expert : shared) += stack ? count / static_cast<double>(stacked) : count;
+    }
+    const double total = shared + expert;
+    struct Unit {
+        double size;
+        char letter;
+    };
+    static constexpr Unit units[] = {{1e12, 'T'}, {1e9, 'B'}, {1e6, 'M'}, {1e3, 'K'}};
+    const Unit* unit = units;
+    while (total <= unit->size && unit->letter != 'K') ++unit;
+    const double scaled = total / unit->size;
+    return (experts ? std::to_string(experts) + "x" : "") + format_text(scaled < 9.5 ? "%.1f%c" : "%.0f%c", scaled, unit->letter);
+}
+
+std::string name_of_folder(std::string path) {
+    while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+    return path.substr(path.find_last_of('/') + 1);
+}
+
+// Checkpoints that other programs have quantized, beyond those whose blocks are carried over.
+Status check_quantization(const HfConfig& config) {
+    const JsonValue settings = config.find({"quantization_config", "compression_config"});
+    if (!settings) return {};
+    const auto method = settings["quant_method"].text();
+    if (method == "mxfp4" || method == "bitnet") return {};
+    return input_error(escaped(config.origin()) + ": a checkpoint quantized by '" + escaped(method.value_or("unknown")) +
+                       "' cannot be imported; use the original");
+}
+
+class HfSource final : public Source {
+public:
+    static Result<std::unique_ptr<Source>> open(const std::string& folder) {
+        LET(config, HfConfig::open(folder));
+        LET(class_name, config.architecture());
+        auto architecture = find_hf_architecture(class_name);
+        if (!architecture) return input_error(escaped(config.origin()) + ": " + architecture.error().text);
+        TRY(check_quantization(config));
+        LET(tensors, SafeTensors::open_folder(folder));
+        auto source = std::make_unique<HfSource>(std::move(tensors));
+        TRY(source->fill(folder, **architecture, config));
+        return std::unique_ptr<Source>(std::move(source));
+    }
+
+    explicit HfSource(SafeTensors tensors) : checkpoint_(std::move(tensors)) {
+        files_ = checkpoint_.file_ids();
+        bytes_ = checkpoint_.file_bytes();
+    }
+
+    void read_rows(size_t tensor, int64_t row, int64_t count, float* out) const override {
+        imported_[tensor].rows.read(row, count, out);
+    }
+
+    void stored_rows(size_t tensor, int64_t row, int64_t count, uint8_t* out) const override {
+        imported_[tensor].stored(row, count, out);
+    }
+
+    void release(size_t tensor) const override {
+        for (const SafeTensor* used : imported_[tensor].rows.uses) checkpoint_.release(*used);
+    }
+
+private:
+    Status fill(const std::string& folder, const HfArchitecture& architecture, const HfConfig& config) {
+        const std::string prefix = architecture.gguf_name + std::string(".");
+        metadata_.origin = folder;
+        metadata_.set("general.architecture", Value::of_string(architecture.gguf_name));
+        metadata_.set("general.type", Value::of_string("model"));
+        metadata_.set("general.name", Value::of_string(name_of_folder(folder)));
+        metadata_.set("general.size_label", Value::of_string(""));
+        TRY(write_hf_keys(architecture, config, metadata_));
+        metadata_.set("general.file_type", Value::of_u32(0));
+        metadata_.set("general.quantization_version", Value::of_u32(2));
+        TRY(import_tokenizer(folder, architecture.gguf_name, config.root(), metadata_));
+
+        HfShape shape;
+        LET(heads, metadata_.get_i64(prefix + "attention.head_count"));
+        LET(kv_heads, metadata_.get_i64(prefix + "attention.head_count_kv"));
+        shape.heads = heads.value_or(0);
+        shape.kv_heads = kv_heads.value_or(shape.heads);
+        if (const Value* tokens = metadata_.find("tokenizer.ggml.tokens")) shape.tokens = static_cast<int64_t>(tokens->count());
+        auto imported = import_tensors(architecture, config, shape, checkpoint_);
+        if (!imported) return Error{imported.error().code, escaped(folder) + ": " + imported.error().text};
+        imported_ = std::move(*imported);
+        int32_t file_type = format_of(checkpoint_type(checkpoint_)).file_type;
+        for (const ImportedTensor& tensor : imported_) {
+            if (tensor.stored) file_type = tensor.info.format->file_type;
+            tensors_.push_back(tensor.info);
+        }
+        metadata_.set("general.size_label", Value::of_string(size_label(imported_)));
+        metadata_.set("general.file_type", Value::of_u32(static_cast<uint32_t>(file_type)));
+        return {};
+    }
+
+    SafeTensors checkpoint_;
+    std::vector<ImportedTensor> imported_;  // refers to checkpoint_
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Source>> open_hf_source(const std::string& folder) { return HfSource::open(folder); }
+
+}  // namespace quant
