@@ -149,7 +149,7 @@ struct BlockTQ1_0 {
 };
 static_assert(sizeof(BlockTQ1_0) == 54);
 
-// | 64 bytes of 2-bit planes | d |                             x̂ = d * (q - 1)
+// | 64 bytes of 2-bit planes | d |                             x̂ = d * (q - 1); 3 reads as 2d but is never written
 struct BlockTQ2_0 {
     uint8_t qs[64];
     StoredHalf d;

@@ -9,6 +9,9 @@ namespace quant {
 
 namespace {
 
+// From everything but the extreme element set to 0 up to everything set to +-1.
+constexpr search::Grid kTernaryGrid = {0.51f, 1.1f, 32, 32};
+
 constexpr int kPower3[5] = {1, 3, 9, 27, 81};
 
 int trit_of(int byte, int n) { return ((byte * kPower3[n] & 255) * 3) >> 8; }
@@ -58,7 +61,7 @@ QUANT_INLINE void tq1_0_body(const float* x, const float* importance, uint8_t* b
     search::Block<256> in;
     for (int64_t i = 0; i < n; i += 256, ++block) {
         search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
-        const search::HalfScale d = search::best_scale<W, search::Uniform<-1, 1>, 256>(in, {0.51f, 1.1f, 32, 32});
+        const search::HalfScale d = search::best_scale<W, search::Uniform<-1, 1>, 256>(in, kTernaryGrid);
         int q[256];
         search::choose_levels<W, search::Uniform<-1, 1>, 256>(in.x, d.value, q);
         block->d.set_bits(d.bits);
@@ -74,9 +77,9 @@ QUANT_INLINE void tq2_0_body(const float* x, const float* importance, uint8_t* b
     search::Block<256> in;
     for (int64_t i = 0; i < n; i += 256, ++block) {
         search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
-        const search::HalfScale d = search::best_scale<W, search::Uniform<-1, 2>, 256>(in, {0.6f, 1.1f, 30, 30});
+        const search::HalfScale d = search::best_scale<W, search::Uniform<-1, 1>, 256>(in, kTernaryGrid);
         int q[256];
-        search::choose_levels<W, search::Uniform<-1, 2>, 256>(in.x, d.value, q);
+        search::choose_levels<W, search::Uniform<-1, 1>, 256>(in.x, d.value, q);
         block->d.set_bits(d.bits);
         std::memset(block->qs, 0, sizeof block->qs);
         for (int e = 0; e < 256; ++e) {
