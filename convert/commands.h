@@ -6,5 +6,6 @@
 namespace quant {
 
 Status quantize_command(Arguments arguments);
+Status convert_command(Arguments arguments);
 
 }  // namespace quant

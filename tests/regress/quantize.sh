@@ -145,6 +145,16 @@ interrupt TERM 143
 if env --default-signal=INT true 2>/dev/null; then interrupt INT 130 env --default-signal=INT; fi
 
 shared=${QUANT_SHARED:-$OLDPWD/../shared}
+if [ -d "$shared/models/tiny/hf" ]; then
+    why=
+    "$quant" convert --quiet "$shared/models/tiny/hf" from-hf.gguf || why="convert failed"
+    quantize from-hf.gguf two-steps.gguf q4 && quantize "$shared/models/tiny/hf" one-step.gguf q4 && cmp two-steps.gguf one-step.gguf ||
+        why="$why; a file in between changes the result"
+    quantize "$shared/models/arch/gpt-oss-mxfp4/hf" experts.gguf mxfp4_moe || why="$why; MXFP4 experts failed"
+    result folders_in_one_step "$why"
+else
+    echo "SKIP folders_in_one_step: needs the reference data folder (QUANT_SHARED)"
+fi
 importance=$shared/reference/imatrix/tiny
 if [ -f "$importance.gguf" ]; then
     why=
