@@ -230,6 +230,12 @@ inline void multiply_upto(int64_t columns, const Panel& panel, int64_t groups, c
     }
 }
 
+// Activation rows of the next tile: what is left for two tiles is shared out evenly, because small tiles are slow.
+inline int64_t columns_next(int64_t left, int64_t tile) {
+    if (left <= tile) return left;
+    return left < 2 * tile ? (left + 1) / 2 : tile;
+}
+
 // One panel times all activation rows of its place. Not inlined: one copy serves all formats of the kind.
 template <class Engine, PanelKind kind>
 [[gnu::noinline]] void multiply_place(const MatmulArgs& args, const Panel& panel, const Place& at) {
@@ -238,11 +244,12 @@ template <class Engine, PanelKind kind>
     const Q8Matrix& q = *args.xq;
     const float* sums = kPerSum == 16 ? q.sums : q.block_sums;
     const int64_t cols = args.w.cols;
-    for (int64_t t = at.t0; t < at.t1; t += kTile) {
+    int64_t columns;
+    for (int64_t t = at.t0; t < at.t1; t += columns) {
+        columns = columns_next(at.t1 - t, kTile);
         alignas(64) float out[kTile][kRows];
         const int64_t first = t * cols + at.k;
         const Columns x{q.codes + first, q.scales + first / 32, sums + first / kPerSum, cols, cols / 32, cols / kPerSum};
-        const int64_t columns = at.t1 - t < kTile ? at.t1 - t : kTile;
         multiply_upto<Engine, kind, kTile>(columns, panel, at.count / 32, x, out);
         for (int64_t i = 0; i < columns; ++i) {
             float* y = args.y + (t + i) * args.y_stride + at.row;
