@@ -25,6 +25,7 @@ constexpr const char* kExamples =
     "  quant quantize model-f16.gguf q4                   writes model-Q4.gguf beside it\n"
     "  quant quantize model-f16.gguf out.gguf q5_k_m 8    eight threads\n"
     "  quant quantize model-f16.gguf q4_k_m --dry-run     shows the plan and the size\n"
+    "  quant quantize model-f16.gguf q4 --calibrate book.txt     rounds by what the model does on that text\n"
     "  quant quantize model-f16.gguf q2_k_s --imatrix imatrix.gguf\n"
     "  quant quantize model-f16.gguf q4 --tensor-type 'blk\\.[0-3]\\.=q6_k' --output-tensor-type q8_0\n"
     "  quant quantize model-q8_0.gguf model-f16.gguf f16  back to plain numbers";
@@ -50,13 +51,18 @@ std::string recipe_table() {
 
 Options describe(Settings& s) {
     QuantizeOptions& o = s.options;
-    Options options("quant quantize IN [OUT] TYPE [THREADS] [options]", "Writes a GGUF in another number format.", kExamples);
+    Options options("quant quantize IN [OUT] TYPE [THREADS] [options]", "Writes a GGUF, or a Hugging Face folder, in another number format.", kExamples);
     options.positional(&s.positional, 2, 4);
     options.section("TYPE, in any case, or its number\n" + recipe_table() + "\noptions");
     options.integer("-t --threads", "N", "threads (default: the physical cores)", &s.threads, 1, kMaxThreads);
     options.flag("--dry-run", "print the plan and the exact size, write nothing", &o.dry_run);
     options.flag("--force", "replace an existing output", &o.force);
     options.text("--imatrix", "FILE", "importance matrix, GGUF or .dat", &o.importance_path);
+    options.call("--calibrate", "TEXT", "round with error feedback on this text: slower, much closer to the original; repeatable",
+                 [&o](const std::string& path) { return o.calibration.texts.push_back(path), Status{}; });
+    options.integer("--calibrate-chunks", "N", "at most so many windows of it, -1 = all (default 128)", &o.calibration.windows, -1,
+                    int64_t{1} << 30);
+    options.integer("--calibrate-ctx", "N", "tokens of a window (default 512)", &o.calibration.window, 16, 1 << 20);
     options.call("--include-weights", "PART", "use it only for tensors with PART in their name; repeatable",
                  [&o](const std::string& part) { return o.include_weights.push_back(part), Status{}; });
     options.call("--exclude-weights", "PART", "use it not for tensors with PART in their name; repeatable",
@@ -160,6 +166,10 @@ std::string json_report(const Settings& s, const QuantizeReport& report) {
         if (total.norm > 0) json.member("relative_error", total.error / total.norm);
         if (total.weighted_norm > 0) json.member("weighted_error", total.weighted_error / total.weighted_norm);
         json.member("zeroed", total.zeroed);
+        if (report.calibration_windows > 0) {
+            json.member("calibration_windows", report.calibration_windows);
+            json.member("calibration_seconds", report.calibration_seconds);
+        }
     }
     json.key("warnings");
     json.begin_array();
@@ -229,19 +239,30 @@ std::string summary_line(const Settings& s, const QuantizeReport& report) {
                        format_text(" (%llu bytes), %.4g bits per weight", static_cast<unsigned long long>(report.output_bytes),
                                    report.bits_per_weight());
     if (s.options.dry_run) return line + ", nothing written\n";
-    const double rate = static_cast<double>(report.source_tensor_bytes) / 1e6 / std::max(report.seconds, 1e-9);
+    const double rate = static_cast<double>(report.source_tensor_bytes) / 1e6 / std::max(report.seconds - report.calibration_seconds, 1e-9);
     line += format_text(", %.2f s, %.0f MB/s", report.seconds, rate);
     const TensorError total = report.total_error();
     if (total.norm > 0) line += ", relative error " + relative(total.error, total.norm);
     if (total.weighted_norm > 0) line += ", weighted by importance " + relative(total.weighted_error, total.weighted_norm);
+    if (report.calibration_windows > 0)
+        line += format_text(", calibrated on %lld windows in %.0f s", static_cast<long long>(report.calibration_windows),
+                            report.calibration_seconds);
     if (total.zeroed > 0) line += format_text(", %llu weights set to 0", static_cast<unsigned long long>(total.zeroed));
     return line + "\n";
 }
 
-Result<QuantizeReport> quantize_with_progress(const Settings& s) {
-    std::unique_ptr<Progress> bar;
+Result<QuantizeReport> quantize_with_progress(Settings& s) {
+    std::unique_ptr<Progress> bar, calibration;
     uint64_t shown = 0;
+    int64_t calibrated = 0;
+    s.options.calibration_progress = [&](int64_t done, int64_t total, const std::string& what) {
+        if (!calibration) calibration = std::make_unique<Progress>("calibrate", "windows", static_cast<uint64_t>(total));
+        calibration->note(what);
+        calibration->advance(static_cast<uint64_t>(done - std::exchange(calibrated, done)));
+        return true;
+    };
     return quantize_file(s.options, [&](uint64_t done, uint64_t total, const std::string& tensor) {
+        calibration.reset();
         if (!bar) bar = std::make_unique<Progress>("quantize", "bytes", total);
         bar->note(tensor);
         bar->advance(done - std::exchange(shown, done));

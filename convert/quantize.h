@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "convert/calibrate/calibration.h"
 #include "convert/plan/plan.h"
 #include "convert/stream/stream.h"
 
@@ -31,6 +32,8 @@ struct QuantizeOptions {
     std::string importance_path;
     std::vector<std::string> include_weights, exclude_weights;  // parts of tensor names
     std::vector<std::string> override_metadata;                 // KEY=TYPE:VALUE
+    CalibrationOptions calibration;                             // without texts: none
+    CalibrationProgress calibration_progress;                   // may be empty
 };
 
 struct QuantizeReport {
@@ -41,7 +44,8 @@ struct QuantizeReport {
     uint64_t input_bytes = 0, output_bytes = 0;  // of files
     uint64_t source_tensor_bytes = 0, tensor_bytes = 0, weights = 0;
     int threads = 0;
-    double seconds = 0;
+    int64_t calibration_windows = 0;
+    double seconds = 0, calibration_seconds = 0;
 
     double bits_per_weight() const;
     TensorError total_error() const;

@@ -165,6 +165,25 @@ void count_bytes(const Job& job, QuantizeReport& report) {
     for (const TensorInfo& tensor : job.tensors) report.tensor_bytes += tensor.bytes;
 }
 
+// Tensors rounded with error feedback, and how they came about in the output's metadata. Empty without calibration texts.
+Result<Calibration> calibrated(const QuantizeOptions& options, QuantizeReport& report, Job& job) {
+    Calibration out;
+    if (options.calibration.texts.empty()) return out;
+    if (!options.input.ends_with(".gguf"))
+        return usage_error("--calibrate runs the model and needs it as GGUF: quant convert " + escaped(options.input) + " first");
+    // Long work is not begun for an output that would be refused afterwards.
+    if (options.split_max_bytes == 0 && !options.keep_split) TRY(AtomicFile::check(job.output, options.force, job.writer.inputs));
+    Metadata& metadata = job.metadata;
+    const auto started = std::chrono::steady_clock::now();
+    LET(made, calibrate_and_round(options.input, report.plan, options.calibration, report.threads, options.calibration_progress));
+    metadata.set("quantize.calibration.dataset", Value::of_string(made.dataset));
+    metadata.set("quantize.calibration.windows", Value::of_u32(static_cast<uint32_t>(made.windows)));
+    metadata.set("quantize.calibration.window", Value::of_u32(static_cast<uint32_t>(options.calibration.window)));
+    report.calibration_windows = made.windows;
+    report.calibration_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+    return made;
+}
+
 }  // namespace
 
 double QuantizeReport::bits_per_weight() const {
@@ -201,10 +220,12 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
         return usage_error(recipe.name + " needs an importance matrix for " + first +
                            format_text(" and %zu more tensors: give --imatrix FILE", report.plan.needing_importance.size() - 1));
     }
+    LET(calibration, calibrated(options, report, job));
     LET(writer, GgufWriter::create(job.output, job.metadata, job.tensors, job.writer));
     StreamOptions stream;
     stream.threads = report.threads;
     stream.zero_nonfinite = options.zero_nonfinite;
+    stream.rounded = &calibration.rounded;
     if (progress)
         stream.progress = [&](uint64_t done, const std::string& tensor) {
             return progress(done, report.source_tensor_bytes, tensor);

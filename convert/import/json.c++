@@ -1,4 +1,5 @@
-// A recursive descent over RFC 8259. Recursion is bounded by the depth limit; every node and byte is counted before it is kept.
+// A recursive descent over RFC 8259. Recursion is bounded by the depth limit; every node and byte is counted
+// before it is kept.
 #include "convert/import/json.h"
 
 #include <algorithm>
@@ -28,13 +29,16 @@ struct JsonParser {
         const std::string_view before = text.substr(0, std::min(at, text.size()));
         size_t line = 1;
         for (const char byte : before) line += byte == '\n';
-        const size_t column = at - (before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1) + 1;
-        return input_error(escaped(origin) + ":" + std::to_string(line) + ":" + std::to_string(column) + ": expected " + expected +
-                           ", found " + found);
+        const size_t column =
+            at - (before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1) + 1;
+        return input_error(escaped(origin) + ":" + std::to_string(line) + ":" + std::to_string(column) +
+                           ": expected " + expected + ", found " + found);
     }
 
     void skip_blanks() {
-        while (at < text.size() && (text[at] == ' ' || text[at] == '\t' || text[at] == '\n' || text[at] == '\r')) ++at;
+        while (at < text.size() &&
+               (text[at] == ' ' || text[at] == '\t' || text[at] == '\n' || text[at] == '\r'))
+            ++at;
     }
     bool take(char wanted) {
         if (at >= text.size() || text[at] != wanted) return false;
@@ -55,9 +59,12 @@ struct JsonParser {
         std::string& texts = out.texts_;
         const auto tail = [&](int shift) { texts += static_cast<char>(0x80 | ((code >> shift) & 0x3F)); };
         if (code < 0x80) return texts.push_back(static_cast<char>(code));
-        if (code < 0x800) texts += static_cast<char>(0xC0 | (code >> 6));
-        else if (code < 0x10000) texts += static_cast<char>(0xE0 | (code >> 12)), tail(6);
-        else texts += static_cast<char>(0xF0 | (code >> 18)), tail(12), tail(6);
+        if (code < 0x800)
+            texts += static_cast<char>(0xC0 | (code >> 6));
+        else if (code < 0x10000)
+            texts += static_cast<char>(0xE0 | (code >> 12)), tail(6);
+        else
+            texts += static_cast<char>(0xF0 | (code >> 18)), tail(12), tail(6);
         tail(0);
     }
 
@@ -89,7 +96,8 @@ struct JsonParser {
         if (!take('"')) return fail("a string");
         const size_t begin = out.texts_.size();
         while (!take('"')) {
-            if (at >= text.size() || static_cast<uint8_t>(text[at]) < 0x20) return fail("the end of a string");
+            if (at >= text.size() || static_cast<uint8_t>(text[at]) < 0x20)
+                return fail("the end of a string");
             if (take('\\')) {
                 TRY(escape());
                 continue;
@@ -100,7 +108,8 @@ struct JsonParser {
             at += bytes;
         }
         const size_t bytes = out.texts_.size() - begin;
-        if (bytes > limits::kStringBytes) return fail("a string of at most " + human_bytes(limits::kStringBytes));
+        if (bytes > limits::kStringBytes)
+            return fail("a string of at most " + human_bytes(limits::kStringBytes));
         return static_cast<uint32_t>(bytes);
     }
 
@@ -147,7 +156,9 @@ struct JsonParser {
                 LET(bytes, string());
                 key_bytes = bytes;
                 const auto [key, fresh] = keys.insert(out.texts_.substr(out.texts_.size() - bytes));
-                if (!fresh) return fail("each key once", "'" + escaped(std::string_view(*key).substr(0, 80)) + "' again");
+                if (!fresh)
+                    return fail("each key once",
+                                "'" + escaped(std::string_view(*key).substr(0, 80)) + "' again");
                 skip_blanks();
                 if (!take(':')) return fail("':'");
             }
@@ -163,7 +174,8 @@ struct JsonParser {
 
     Status value(uint32_t depth, uint32_t key_bytes) {
         skip_blanks();
-        if (depth > limits::kJsonDepth) return fail("at most " + std::to_string(limits::kJsonDepth) + " levels");
+        if (depth > limits::kJsonDepth)
+            return fail("at most " + std::to_string(limits::kJsonDepth) + " levels");
         if (out.nodes_.size() >= std::numeric_limits<uint32_t>::max() - 1) return fail("fewer values");
         const auto node = static_cast<uint32_t>(out.nodes_.size());
         out.nodes_.push_back({.kind = Kind::null, .key_bytes = key_bytes, .text = out.texts_.size()});
@@ -197,9 +209,10 @@ struct JsonParser {
 
 Result<Json> Json::parse(std::string_view text, const std::string& origin) {
     Json out;
-    // Room for what a document of this size holds at most, so that nothing is copied while it grows: large vocabularies
-    // are read in bounded memory. A text of nothing but commas is not believed.
-    const auto separators = static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char byte) { return byte == ',' || byte == '[' || byte == '{'; }));
+    // Room for what a document of this size holds at most, so that nothing is copied while it grows: large
+    // vocabularies are read in bounded memory. A text of nothing but commas is not believed.
+    const auto separators = static_cast<size_t>(std::count_if(
+        text.begin(), text.end(), [](char byte) { return byte == ',' || byte == '[' || byte == '{'; }));
     out.nodes_.reserve(std::min(separators + 1, text.size() / 4 + 16));
     out.texts_.reserve(text.size());
     JsonParser parser{text, origin, out};
@@ -210,12 +223,11 @@ Result<Json> Json::parse(std::string_view text, const std::string& origin) {
     return out;
 }
 
-Kind JsonValue::kind() const {
-    return document_ ? document_->nodes_[node_].kind : Kind::missing;
-}
+Kind JsonValue::kind() const { return document_ ? document_->nodes_[node_].kind : Kind::missing; }
 
 const char* JsonValue::kind_name() const {
-    static const char* const kNames[] = {"nothing", "null", "a boolean", "a number", "a string", "an array", "an object"};
+    static const char* const kNames[] = {"nothing",  "null",     "a boolean", "a number",
+                                         "a string", "an array", "an object"};
     return kNames[static_cast<size_t>(kind())];
 }
 

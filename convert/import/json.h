@@ -1,5 +1,5 @@
-// Reads JSON: one pass into a flat list of nodes, then views. Depth, size and UTF-8 are checked before any view exists;
-// errors name the origin, line and column. Knows nothing of what the documents mean.
+// Reads JSON: one pass into a flat list of nodes, then views. Depth, size and UTF-8 are checked before any
+// view exists; errors name the origin, line and column. Knows nothing of what the documents mean.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,8 @@ namespace quant {
 
 class Json;
 
-// One value of a document that must outlive it. All getters are safe on any kind: they answer "no" instead of failing.
+// One value of a document that must outlive it. All getters are safe on any kind: they answer "no" instead of
+// failing.
 class JsonValue {
 public:
     enum class Kind : uint8_t { missing, null, boolean, number, string, array, object };
@@ -26,15 +27,16 @@ public:
     const char* kind_name() const;
 
     std::optional<bool> boolean() const;
-    std::optional<int64_t> integer() const;      // a number without fraction and exponent that fits
-    std::optional<double> real() const;          // any number
+    std::optional<int64_t> integer() const;  // a number without fraction and exponent that fits
+    std::optional<double> real() const;      // any number
     std::optional<std::string_view> text() const;
-    size_t size() const;                         // elements of an array, members of an object
+    size_t size() const;  // elements of an array, members of an object
 
     JsonValue operator[](std::string_view key) const;  // of an object; missing if there is none
     JsonValue operator[](const char* key) const { return (*this)[std::string_view(key)]; }
 
-    // Elements of an array or values of an object, in the order of the text: for (JsonValue item : value.items()).
+    // Elements of an array or values of an object, in the order of the text: for (JsonValue item :
+    // value.items()).
     class Items;
     Items items() const;
     std::string_view key() const;  // of a member of an object, else ""

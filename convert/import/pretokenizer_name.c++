@@ -1,4 +1,5 @@
-// Recognises the pre-tokenizer of a tokenizer.json by its patterns: the steps are written down in one line and looked up.
+// Recognises the pre-tokenizer of a tokenizer.json by its patterns: the steps are written down in one line
+// and looked up.
 #include "base/file.h"
 #include "convert/import/tokenizer_parts.h"
 
@@ -21,14 +22,13 @@ constexpr std::string_view kTekken =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|)"
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|)"
     R"(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kGpt2 =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr std::string_view kDeepseek3 =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|)"
     R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-std::string split(std::string_view expression) {
-    return "split " + std::string(expression) + "\n";
-}
+std::string split(std::string_view expression) { return "split " + std::string(expression) + "\n"; }
 
 struct Row {
     std::string steps;
@@ -48,9 +48,11 @@ const std::vector<Row>& rows() {
         {split(kO200k) + kBytes, "gpt-4o", "gpt-4o"},
         {split(kTekken) + kBytes, "tekken", "tekken"},
         {"punctuation contiguous\n" + kGptWords + "digits\n" + split("[0-9][0-9][0-9]"), "falcon", "falcon"},
-        {split(R"([\r\n])") + split(R"(\s?\p{L}+)") + split(R"(\s?\p{P}+)") + split("[一-龥ࠀ-一가-\xED\x9F\xBF]+") + "digit\n" + kBytes,
+        {split(R"([\r\n])") + split(R"(\s?\p{L}+)") + split(R"(\s?\p{P}+)") +
+             split("[一-龥ࠀ-一가-\xED\x9F\xBF]+") + "digit\n" + kBytes,
          "deepseek-coder", "deepseek-coder"},
-        {split(R"(\p{N}{1,3})") + split("[一-龥぀-ゟ゠-ヿ]+") + split(kDeepseek3) + kBytes, "deepseek-v3", "deepseek-v3"},
+        {split(R"(\p{N}{1,3})") + split("[一-龥぀-ゟ゠-ヿ]+") + split(kDeepseek3) + kBytes,
+         "deepseek-v3", "deepseek-v3"},
     };
     return all;
 }
@@ -59,16 +61,17 @@ const std::vector<Row>& rows() {
 std::string plain_expression(std::string_view expression) {
     std::string out;
     for (const char byte : expression) {
-        if (byte == '\r') out += "\\r";
-        else if (byte == '\n') out += "\\n";
-        else out += byte;
+        if (byte == '\r')
+            out += "\\r";
+        else if (byte == '\n')
+            out += "\\n";
+        else
+            out += byte;
     }
     return out;
 }
 
-std::string text_of(JsonValue value) {
-    return std::string(value.text().value_or(""));
-}
+std::string text_of(JsonValue value) { return std::string(value.text().value_or("")); }
 
 Status write_steps(JsonValue step, const std::string& origin, std::string& out) {
     const std::string type = text_of(step["type"]);
@@ -86,7 +89,9 @@ Status write_steps(JsonValue step, const std::string& origin, std::string& out) 
         out += "punctuation " + behavior + "\n";
     } else if (type == "Split" && step["pattern"]["Regex"]) {
         const std::string behavior = text_of(step["behavior"]);
-        if (behavior != "Isolated") return input_error(escaped(origin) + ": pre_tokenizer: unknown behavior '" + escaped(behavior) + "' of a Split");
+        if (behavior != "Isolated")
+            return input_error(escaped(origin) + ": pre_tokenizer: unknown behavior '" + escaped(behavior) +
+                               "' of a Split");
         out += split(plain_expression(text_of(step["pattern"]["Regex"])));
     } else {
         return input_error(escaped(origin) + ": pre_tokenizer: unknown step '" + escaped(type) + "'");
@@ -96,12 +101,14 @@ Status write_steps(JsonValue step, const std::string& origin, std::string& out) 
 
 }  // namespace
 
-Result<std::string> pretokenizer_name(JsonValue pre_tokenizer, bool ignore_merges, const std::string& origin) {
+Result<std::string> pretokenizer_name(JsonValue pre_tokenizer, bool ignore_merges,
+                                      const std::string& origin) {
     std::string steps;
     TRY(write_steps(pre_tokenizer, origin, steps));
     for (const Row& row : rows())
         if (steps == row.steps) return std::string(ignore_merges ? row.name_ignoring_merges : row.name);
-    return input_error(escaped(origin) + ": pre_tokenizer: none of the known ones: " + escaped(steps.substr(0, 400)));
+    return input_error(escaped(origin) +
+                       ": pre_tokenizer: none of the known ones: " + escaped(steps.substr(0, 400)));
 }
 
 }  // namespace quant

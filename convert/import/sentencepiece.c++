@@ -1,4 +1,5 @@
-// A bounded reader of the protocol buffer wire format, used for three message types. Unknown fields are skipped.
+// A bounded reader of the protocol buffer wire format, used for three message types. Unknown fields are
+// skipped.
 #include "convert/import/sentencepiece.h"
 
 #include <cmath>
@@ -23,13 +24,14 @@ struct Field {
 class Message {
 public:
     // `start`: where the message lies in the file, for messages of errors.
-    Message(Bytes bytes, uint64_t start, const std::string& origin) : cursor_(bytes), start_(start), origin_(origin) {}
+    Message(Bytes bytes, uint64_t start, const std::string& origin)
+        : cursor_(bytes), start_(start), origin_(origin) {}
 
     bool done() const { return cursor_.remaining() == 0; }
     uint64_t place() const { return start_ + cursor_.offset(); }
     Error fail(const std::string& expected) const {
-        return input_error(escaped(origin_) + ": expected " + expected + " at byte " + std::to_string(place()) +
-                           "; not a SentencePiece model, or a damaged one");
+        return input_error(escaped(origin_) + ": expected " + expected + " at byte " +
+                           std::to_string(place()) + "; not a SentencePiece model, or a damaged one");
     }
 
     Result<Field> next() {
@@ -83,16 +85,15 @@ private:
     const std::string& origin_;
 };
 
-std::string text_of(Bytes bytes) {
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+std::string text_of(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 Result<SentencePieceModel::Piece> read_piece(Message message) {
     SentencePieceModel::Piece piece;
     while (!message.done()) {
         LET(field, message.next());
         if (field.number == 1 && field.text) piece.text = text_of(field.bytes);
-        if (field.number == 2 && !field.text) piece.score = std::bit_cast<float>(static_cast<uint32_t>(field.value));
+        if (field.number == 2 && !field.text)
+            piece.score = std::bit_cast<float>(static_cast<uint32_t>(field.value));
         if (field.number == 3 && !field.text) {
             if (field.value < 1 || field.value > 6) return message.fail("a piece type from 1 to 6");
             piece.type = static_cast<int32_t>(field.value);
@@ -142,7 +143,8 @@ Result<SentencePieceModel> read_sentencepiece(Bytes bytes, const std::string& or
         if (!field.text) continue;
         const Message part(field.bytes, model.place() - field.bytes.size(), origin);
         if (field.number == 1) {
-            if (out.pieces.size() >= limits::kVocab) return model.fail("at most " + std::to_string(limits::kVocab) + " pieces");
+            if (out.pieces.size() >= limits::kVocab)
+                return model.fail("at most " + std::to_string(limits::kVocab) + " pieces");
             LET(piece, read_piece(part));
             out.pieces.push_back(std::move(piece));
         }

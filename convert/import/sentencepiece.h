@@ -12,7 +12,8 @@
 namespace quant {
 
 struct SentencePieceModel {
-    // Type: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte: the same numbers as GGUF's token types.
+    // Type: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte: the same numbers as GGUF's
+    // token types.
     struct Piece {
         std::string text;
         float score = 0;

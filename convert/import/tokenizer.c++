@@ -20,16 +20,15 @@ bool exists(const std::string& path) {
     return ::stat(path.c_str(), &info) == 0;
 }
 
-std::string text_of(JsonValue value) {
-    return std::string(value.text().value_or(""));
-}
+std::string text_of(JsonValue value) { return std::string(value.text().value_or("")); }
 
 // The files of the folder, read once.
 struct Files {
     std::string folder;
     std::string_view architecture;
     JsonValue config;
-    std::unique_ptr<JsonFile> tokenizer, settings, added;  // tokenizer.json, tokenizer_config.json, added_tokens.json
+    std::unique_ptr<JsonFile> tokenizer, settings,
+        added;  // tokenizer.json, tokenizer_config.json, added_tokens.json
 
     JsonValue tokenizer_root() const { return tokenizer ? tokenizer->root() : JsonValue(); }
     JsonValue settings_root() const { return settings ? settings->root() : JsonValue(); }
@@ -43,16 +42,19 @@ struct Files {
 Result<AddedTokens> added_tokens(const Files& files) {
     AddedTokens added;
     if (files.added) TRY(read_added_file(files.added->root(), files.added->origin, added));
-    if (files.settings) TRY(read_added_decoder(files.settings_root()["added_tokens_decoder"], files.settings->origin, added));
+    if (files.settings)
+        TRY(read_added_decoder(files.settings_root()["added_tokens_decoder"], files.settings->origin, added));
     return added;
 }
 
-Result<ImportedVocabulary> read_sentencepiece_file(const Files& files, const std::string& path, Bytes bytes, std::optional<int64_t> size) {
+Result<ImportedVocabulary> read_sentencepiece_file(const Files& files, const std::string& path, Bytes bytes,
+                                                   std::optional<int64_t> size) {
     LET(model, read_sentencepiece(bytes, path));
     LET(out, from_sentencepiece(model, size, path));
     LET(added, added_tokens(files));
     // Phi-3's added tokens stand only in its tokenizer.json.
-    if (files.architecture == "phi3" && files.tokenizer) TRY(read_added_list(files.tokenizer_root()["added_tokens"], files.tokenizer->origin, added));
+    if (files.architecture == "phi3" && files.tokenizer)
+        TRY(read_added_list(files.tokenizer_root()["added_tokens"], files.tokenizer->origin, added));
     set_added(added, -1000, out.vocabulary);
     return out;
 }
@@ -63,22 +65,30 @@ Result<ImportedVocabulary> read_vocabulary_files(const Files& files) {
         const std::string path = files.folder + name;
         if (!exists(path)) continue;
         LET(file, MappedFile::open(path));
-        if (looks_like_sentencepiece(file.bytes())) return read_sentencepiece_file(files, path, file.bytes(), size);
+        if (looks_like_sentencepiece(file.bytes()))
+            return read_sentencepiece_file(files, path, file.bytes(), size);
         if (!files.tokenizer)
-            return input_error(escaped(path) + ": expected a SentencePiece model, found something else; a tokenizer.json beside it would do");
+            return input_error(escaped(path) +
+                               ": expected a SentencePiece model, found something else; a tokenizer.json "
+                               "beside it would do");
     }
     if (files.tokenizer) {
         AddedTokens added;
-        if (files.settings) TRY(read_added_decoder(files.settings_root()["added_tokens_decoder"], files.settings->origin, added));
+        if (files.settings)
+            TRY(read_added_decoder(files.settings_root()["added_tokens_decoder"], files.settings->origin,
+                                   added));
         TRY(read_added_list(files.tokenizer_root()["added_tokens"], files.tokenizer->origin, added));
         return from_tokenizer_json(*files.tokenizer, added, size);
     }
     LET(vocab, read_json_if_there(files.folder + "/vocab.json"));
     if (!vocab || !exists(files.folder + "/merges.txt"))
-        return input_error(escaped(files.folder) + ": expected tokenizer.model, tokenizer.json, or vocab.json with merges.txt; found none");
+        return input_error(
+            escaped(files.folder) +
+            ": expected tokenizer.model, tokenizer.json, or vocab.json with merges.txt; found none");
     LET(merges, read_text_file(files.folder + "/merges.txt", kTextBytes));
     LET(added, added_tokens(files));
-    return from_vocab_and_merges(*vocab, merges, text_of(files.settings_root()["tokenizer_class"]), added, size);
+    return from_vocab_and_merges(*vocab, merges, text_of(files.settings_root()["tokenizer_class"]), added,
+                                 size);
 }
 
 // Special tokens in the order in which they are found: that is the order of their keys.
@@ -91,7 +101,8 @@ struct Specials {
             if (known.first == name) return;
         if (!id || *id < 0) return;
         if (static_cast<uint64_t>(*id) >= tokens) {
-            log_warning(name + "_token_id " + std::to_string(*id) + " lies outside of the vocabulary and is left out");
+            log_warning(name + "_token_id " + std::to_string(*id) +
+                        " lies outside of the vocabulary and is left out");
             return;
         }
         ids.emplace_back(name, *id);
@@ -120,7 +131,8 @@ struct SpecialTexts {
 // A template "BOS $A EOS" in tokenizer.json says which tokens go around a text.
 void apply_post_processor(JsonValue processor, SpecialTexts& special, Specials& out) {
     if (processor["processors"])
-        for (const JsonValue inner : processor["processors"].items()) apply_post_processor(inner, special, out);
+        for (const JsonValue inner : processor["processors"].items())
+            apply_post_processor(inner, special, out);
     if (processor["type"].text() != "TemplateProcessing" || processor["single"].size() < 2) return;
     std::string first, last;
     size_t index = 0;
@@ -149,7 +161,8 @@ Specials find_specials(const Files& files, size_t tokens) {
     Specials out;
     SpecialTexts special;
     const JsonValue settings = files.settings_root();
-    for (const std::string& name : special.names) special.texts[name] = special_text(settings[name + "_token"]);
+    for (const std::string& name : special.names)
+        special.texts[name] = special_text(settings[name + "_token"]);
     if (files.tokenizer) {
         if (special.texts["bos"].empty()) special.texts["bos"] = special.texts["cls"];
         if (special.texts["eos"].empty()) special.texts["eos"] = special.texts["sep"];
@@ -164,17 +177,20 @@ Specials find_specials(const Files& files, size_t tokens) {
                 break;
             }
     }
-    for (const std::string& name : special.names) out.set_id(name, files.config_value(name + "_token_id").integer(), tokens);
+    for (const std::string& name : special.names)
+        out.set_id(name, files.config_value(name + "_token_id").integer(), tokens);
     return out;
 }
 
 void write_specials(const Specials& specials, Metadata& out) {
-    const std::map<std::string, std::string> keys = {{"bos", "bos"}, {"eos", "eos"}, {"unk", "unknown"}, {"sep", "seperator"},
-                                                     {"pad", "padding"}, {"cls", "cls"}, {"mask", "mask"}, {"eot", "eot"}};
+    const std::map<std::string, std::string> keys = {
+        {"bos", "bos"},     {"eos", "eos"}, {"unk", "unknown"}, {"sep", "seperator"},
+        {"pad", "padding"}, {"cls", "cls"}, {"mask", "mask"},   {"eot", "eot"}};
     for (const auto& [name, id] : specials.ids)
         out.set("tokenizer.ggml." + keys.at(name) + "_token_id", Value::of_u32(static_cast<uint32_t>(id)));
     for (const auto& [name, add] : specials.add)
-        if (name == "bos" || name == "eos" || name == "sep") out.set("tokenizer.ggml.add_" + name + "_token", Value::of_bool(add));
+        if (name == "bos" || name == "eos" || name == "sep")
+            out.set("tokenizer.ggml.add_" + name + "_token", Value::of_bool(add));
 }
 
 // Several templates by name: "default" is the template, the others go into keys of their own.
@@ -185,7 +201,9 @@ void write_named_templates(JsonValue list, Metadata& out) {
         std::string name = text_of(item["name"]);
         const auto text = item["template"].text();
         for (char& byte : name)
-            if (!((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9'))) byte = '_';
+            if (!((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+                  (byte >= '0' && byte <= '9')))
+                byte = '_';
         if (name.empty() || !text) continue;
         if (name == "default") {
             standard = *text;
@@ -233,15 +251,19 @@ void write_vocabulary(ImportedVocabulary imported, Metadata& out) {
     out.set("tokenizer.ggml.token_type", Value::of_i32s(vocabulary.types));
     if (imported.remove_extra_whitespaces) {
         out.set("tokenizer.ggml.add_space_prefix", Value::of_bool(imported.add_space_prefix.value_or(true)));
-        out.set("tokenizer.ggml.remove_extra_whitespaces", Value::of_bool(*imported.remove_extra_whitespaces));
+        out.set("tokenizer.ggml.remove_extra_whitespaces",
+                Value::of_bool(*imported.remove_extra_whitespaces));
     }
-    if (!imported.charsmap.empty()) out.set("tokenizer.ggml.precompiled_charsmap", bytes_value(imported.charsmap));
-    if (!vocabulary.merges.empty()) out.set("tokenizer.ggml.merges", Value::of_strings(std::move(vocabulary.merges)));
+    if (!imported.charsmap.empty())
+        out.set("tokenizer.ggml.precompiled_charsmap", bytes_value(imported.charsmap));
+    if (!vocabulary.merges.empty())
+        out.set("tokenizer.ggml.merges", Value::of_strings(std::move(vocabulary.merges)));
 }
 
 }  // namespace
 
-Status import_tokenizer(const std::string& folder, std::string_view architecture, JsonValue config, Metadata& out) {
+Status import_tokenizer(const std::string& folder, std::string_view architecture, JsonValue config,
+                        Metadata& out) {
     Files files{folder, architecture, config, nullptr, nullptr, nullptr};
     LET(tokenizer, read_json_if_there(folder + "/tokenizer.json"));
     LET(settings, read_json_if_there(folder + "/tokenizer_config.json"));
@@ -253,7 +275,8 @@ Status import_tokenizer(const std::string& folder, std::string_view architecture
     const size_t tokens = imported.vocabulary.tokens.size();
     Specials specials = find_specials(files, tokens);
     // Unigram models have their unknown token at any place; readers assume 2.
-    if (imported.vocabulary.model == "t5" && imported.vocabulary.unk >= 0) specials.set_id("unk", imported.vocabulary.unk, tokens);
+    if (imported.vocabulary.model == "t5" && imported.vocabulary.unk >= 0)
+        specials.set_id("unk", imported.vocabulary.unk, tokens);
     const auto prefix = files.settings_root()["add_prefix_space"].boolean();
     if (files.is_llama() && prefix) out.set("tokenizer.ggml.add_space_prefix", Value::of_bool(*prefix));
     const auto no_prefix = imported.add_space_prefix;

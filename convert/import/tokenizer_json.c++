@@ -1,5 +1,5 @@
-// Vocabularies from tokenizer.json and from vocab.json with merges.txt: byte-level BPE, and BPE with byte fallback, which is
-// SentencePiece's. Knows the JSON, not the keys of a GGUF.
+// Vocabularies from tokenizer.json and from vocab.json with merges.txt: byte-level BPE, and BPE with byte
+// fallback, which is SentencePiece's. Knows the JSON, not the keys of a GGUF.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace {
 using Kind = JsonValue::Kind;
 
 constexpr uint64_t kJsonBytes = uint64_t{128} << 20;  // the largest tokenizer.json known has 33 MB
-constexpr int64_t kPadding = 65536;                   // rows that real models add beyond their tokens: some hundreds
+constexpr int64_t kPadding = 65536;  // rows that real models add beyond their tokens: some hundreds
 
 Error wrong(const std::string& origin, const std::string& what, JsonValue found) {
     return input_error(escaped(origin) + ": expected " + what + ", found " + found.kind_name());
@@ -34,22 +34,27 @@ std::string replaced(std::string_view text, std::string_view from, std::string_v
     }
 }
 
-// Some models mark tokens as ordinary that steer the model all the same; the ecosystem's converter knows them by their shape.
+// Some models mark tokens as ordinary that steer the model all the same; the ecosystem's converter knows them
+// by their shape.
 bool looks_special(std::string_view text) {
-    return (text.starts_with("<|") && text.ends_with("|>")) || (text.starts_with("<｜") && text.ends_with("｜>")) ||
-           (text.starts_with("<unused") && text.ends_with(">")) || text == "<pad>" || text == "<mask>" || text == "<2mass>" || text == "[@BOS@]";
+    return (text.starts_with("<|") && text.ends_with("|>")) ||
+           (text.starts_with("<｜") && text.ends_with("｜>")) ||
+           (text.starts_with("<unused") && text.ends_with(">")) || text == "<pad>" || text == "<mask>" ||
+           text == "<2mass>" || text == "[@BOS@]";
 }
 
 Status check_id(int64_t id, const std::string& origin) {
     if (id >= 0 && id < static_cast<int64_t>(limits::kVocab)) return {};
-    return input_error(escaped(origin) + ": expected token ids from 0 to " + std::to_string(limits::kVocab - 1) + ", found " + std::to_string(id));
+    return input_error(escaped(origin) + ": expected token ids from 0 to " +
+                       std::to_string(limits::kVocab - 1) + ", found " + std::to_string(id));
 }
 
 Result<int64_t> parse_id(std::string_view text, const std::string& origin) {
     int64_t id = -1;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
     if (error != std::errc{} || end != text.data() + text.size())
-        return input_error(escaped(origin) + ": expected token ids as keys, found '" + escaped(text.substr(0, 40)) + "'");
+        return input_error(escaped(origin) + ": expected token ids as keys, found '" +
+                           escaped(text.substr(0, 40)) + "'");
     TRY(check_id(id, origin));
     return id;
 }
@@ -61,7 +66,8 @@ Result<std::string> merge_text(JsonValue merge, const std::string& origin) {
         for (const JsonValue part : merge.items()) {
             const auto text = part.text();
             if (!text) return wrong(origin, "two texts in each of model.merges", part);
-            // A space inside a token is spelled as byte-level BPE spells it, so that one space separates the two.
+            // A space inside a token is spelled as byte-level BPE spells it, so that one space separates the
+            // two.
             out += (out.empty() ? "" : " ") + replaced(*text, " ", "\u0120");
         }
     if (out.empty()) return wrong(origin, "texts or pairs of texts in model.merges", merge);
@@ -69,8 +75,8 @@ Result<std::string> merge_text(JsonValue merge, const std::string& origin) {
 }
 
 // Fills `out` with a vocabulary given as {"text": id}.
-Status fill_from_object(JsonValue vocab, const AddedTokens& added, std::optional<int64_t> vocab_size, const std::string& origin,
-                        Vocabulary& out) {
+Status fill_from_object(JsonValue vocab, const AddedTokens& added, std::optional<int64_t> vocab_size,
+                        const std::string& origin, Vocabulary& out) {
     if (!vocab.is(Kind::object)) return wrong(origin, "an object of tokens", vocab);
     int64_t last = -1;
     for (const JsonValue token : vocab.items()) {
@@ -90,7 +96,8 @@ Status fill_from_object(JsonValue vocab, const AddedTokens& added, std::optional
     return {};
 }
 
-// SentencePiece orders merges by the score of what they make: the score of a token is minus the place of its first merge.
+// SentencePiece orders merges by the score of what they make: the score of a token is minus the place of its
+// first merge.
 Status score_by_merges(const std::vector<std::string>& merges, Vocabulary& out) {
     std::map<std::string, size_t, std::less<>> places;
     for (size_t i = 0; i < merges.size(); ++i) {
@@ -99,14 +106,16 @@ Status score_by_merges(const std::vector<std::string>& merges, Vocabulary& out) 
         places.emplace(std::move(whole), i);
     }
     for (size_t i = 0; i < out.tokens.size(); ++i)
-        if (const auto place = places.find(out.tokens[i]); place != places.end()) out.scores[i] = -1 - static_cast<float>(place->second);
+        if (const auto place = places.find(out.tokens[i]); place != places.end())
+            out.scores[i] = -1 - static_cast<float>(place->second);
     return {};
 }
 
 void mark_fallback_types(std::string_view unknown, Vocabulary& out) {
     for (size_t i = 0; i < out.tokens.size(); ++i) {
         const std::string& text = out.tokens[i];
-        if (text.size() == 6 && text.starts_with("<0x") && text.ends_with(">")) out.types[i] = static_cast<int32_t>(TokenType::byte);
+        if (text.size() == 6 && text.starts_with("<0x") && text.ends_with(">"))
+            out.types[i] = static_cast<int32_t>(TokenType::byte);
         if (text == unknown) out.types[i] = static_cast<int32_t>(TokenType::unknown);
     }
 }
@@ -125,9 +134,10 @@ Result<std::unique_ptr<JsonFile>> read_json_if_there(const std::string& path) {
 }
 
 Status start_tokens(int64_t count, size_t known, const std::string& origin, Vocabulary& out) {
-    if (count < 1 || count > static_cast<int64_t>(known) + kPadding || count > static_cast<int64_t>(limits::kVocab))
-        return input_error(escaped(origin) + ": expected a vocabulary of about " + std::to_string(known) + " tokens, found a size of " +
-                           std::to_string(count));
+    if (count < 1 || count > static_cast<int64_t>(known) + kPadding ||
+        count > static_cast<int64_t>(limits::kVocab))
+        return input_error(escaped(origin) + ": expected a vocabulary of about " + std::to_string(known) +
+                           " tokens, found a size of " + std::to_string(count));
     for (int64_t i = 0; i < count; ++i) out.tokens.push_back("[PAD" + std::to_string(i) + "]");
     out.types.assign(static_cast<size_t>(count), static_cast<int32_t>(TokenType::unused));
     return {};
@@ -147,7 +157,8 @@ void set_added(const AddedTokens& added, float score, Vocabulary& out) {
         if (!out.scores.empty()) out.scores[i] = score;
     }
     if (outside)
-        log_warning(format_text("%zu added tokens lie outside of the vocabulary of %zu and are left out", outside, out.tokens.size()));
+        log_warning(format_text("%zu added tokens lie outside of the vocabulary of %zu and are left out",
+                                outside, out.tokens.size()));
 }
 
 Status read_added_list(JsonValue list, const std::string& origin, AddedTokens& out) {
@@ -181,10 +192,12 @@ Status read_added_file(JsonValue object, const std::string& origin, AddedTokens&
     return {};
 }
 
-Result<ImportedVocabulary> from_tokenizer_json(const JsonFile& file, const AddedTokens& added, std::optional<int64_t> vocab_size) {
+Result<ImportedVocabulary> from_tokenizer_json(const JsonFile& file, const AddedTokens& added,
+                                               std::optional<int64_t> vocab_size) {
     const JsonValue model = file.root()["model"];
     if (model["type"] && model["type"].text() != "BPE")
-        return input_error(escaped(file.origin) + ": expected model.type BPE, found '" + escaped(model["type"].text().value_or("")) + "'");
+        return input_error(escaped(file.origin) + ": expected model.type BPE, found '" +
+                           escaped(model["type"].text().value_or("")) + "'");
     ImportedVocabulary out;
     Vocabulary& vocabulary = out.vocabulary;
     TRY(fill_from_object(model["vocab"], added, vocab_size, file.origin, vocabulary));
@@ -204,20 +217,26 @@ Result<ImportedVocabulary> from_tokenizer_json(const JsonFile& file, const Added
         return out;
     }
     set_added(added, 0, vocabulary);
-    LET(pre, pretokenizer_name(file.root()["pre_tokenizer"], model["ignore_merges"].boolean().value_or(false), file.origin));
+    LET(pre, pretokenizer_name(file.root()["pre_tokenizer"], model["ignore_merges"].boolean().value_or(false),
+                               file.origin));
     vocabulary.pre = std::move(pre);
     return out;
 }
 
-Result<ImportedVocabulary> from_vocab_and_merges(const JsonFile& vocab, const std::string& merges, const std::string& tokenizer_class,
-                                                 const AddedTokens& added, std::optional<int64_t> vocab_size) {
+Result<ImportedVocabulary> from_vocab_and_merges(const JsonFile& vocab, const std::string& merges,
+                                                 const std::string& tokenizer_class, const AddedTokens& added,
+                                                 std::optional<int64_t> vocab_size) {
     ImportedVocabulary out;
     Vocabulary& vocabulary = out.vocabulary;
     vocabulary.model = "gpt2";
-    if (tokenizer_class.starts_with("Qwen2Tokenizer")) vocabulary.pre = "qwen2";
-    else if (tokenizer_class.starts_with("GPT2Tokenizer")) vocabulary.pre = "gpt-2";
+    if (tokenizer_class.starts_with("Qwen2Tokenizer"))
+        vocabulary.pre = "qwen2";
+    else if (tokenizer_class.starts_with("GPT2Tokenizer"))
+        vocabulary.pre = "gpt-2";
     else
-        return input_error(escaped(vocab.origin) + ": without a tokenizer.json, expected the tokenizer_class Qwen2Tokenizer or GPT2Tokenizer, found '" +
+        return input_error(escaped(vocab.origin) +
+                           ": without a tokenizer.json, expected the tokenizer_class Qwen2Tokenizer or "
+                           "GPT2Tokenizer, found '" +
                            escaped(tokenizer_class) + "'");
     TRY(fill_from_object(vocab.root(), added, vocab_size, vocab.origin, vocabulary));
     for (size_t at = 0; at < merges.size();) {
@@ -231,14 +250,17 @@ Result<ImportedVocabulary> from_vocab_and_merges(const JsonFile& vocab, const st
     return out;
 }
 
-Result<ImportedVocabulary> from_sentencepiece(const SentencePieceModel& model, std::optional<int64_t> vocab_size, const std::string& origin) {
+Result<ImportedVocabulary> from_sentencepiece(const SentencePieceModel& model,
+                                              std::optional<int64_t> vocab_size, const std::string& origin) {
     ImportedVocabulary out;
     Vocabulary& vocabulary = out.vocabulary;
     vocabulary.model = model.kind == SentencePieceModel::Kind::unigram ? "t5" : "llama";
     vocabulary.pre = "default";
     if (model.kind != SentencePieceModel::Kind::unigram && model.kind != SentencePieceModel::Kind::bpe)
-        return input_error(escaped(origin) + ": expected a BPE or unigram model, found one of words or characters");
-    TRY(start_tokens(vocab_size.value_or(static_cast<int64_t>(model.pieces.size())), model.pieces.size(), origin, vocabulary));
+        return input_error(escaped(origin) +
+                           ": expected a BPE or unigram model, found one of words or characters");
+    TRY(start_tokens(vocab_size.value_or(static_cast<int64_t>(model.pieces.size())), model.pieces.size(),
+                     origin, vocabulary));
     vocabulary.scores.assign(vocabulary.tokens.size(), -10000);
     for (size_t i = 0; i < std::min(model.pieces.size(), vocabulary.tokens.size()); ++i) {
         const SentencePieceModel::Piece& piece = model.pieces[i];

@@ -1,4 +1,5 @@
-// What the files that import_tokenizer() reads have in common: a vocabulary under construction, and the steps that fill it.
+// What the files that import_tokenizer() reads have in common: a vocabulary under construction, and the steps
+// that fill it.
 #pragma once
 
 #include <map>
@@ -31,27 +32,33 @@ using AddedTokens = std::map<int64_t, AddedToken>;  // by id
 // The vocabulary to be written. Beyond a Vocabulary: the pieces of files that end up in keys of their own.
 struct ImportedVocabulary {
     Vocabulary vocabulary;
-    std::string charsmap;                    // of a unigram model
-    std::optional<bool> add_space_prefix;    // written when known
+    std::string charsmap;                  // of a unigram model
+    std::optional<bool> add_space_prefix;  // written when known
     std::optional<bool> remove_extra_whitespaces;
 };
 
 // Ids from 0 to `count`: all "[PADn]", unused.
 Status start_tokens(int64_t count, size_t known, const std::string& origin, Vocabulary& out);
-// A token that the tokenizers match before anything else: control or user-defined. Ids outside are left out, with a warning.
+// A token that the tokenizers match before anything else: control or user-defined. Ids outside are left out,
+// with a warning.
 void set_added(const AddedTokens& added, float score, Vocabulary& out);
 
-Result<ImportedVocabulary> from_sentencepiece(const SentencePieceModel& model, std::optional<int64_t> vocab_size, const std::string& origin);
-Result<ImportedVocabulary> from_tokenizer_json(const JsonFile& file, const AddedTokens& added, std::optional<int64_t> vocab_size);
-Result<ImportedVocabulary> from_vocab_and_merges(const JsonFile& vocab, const std::string& merges, const std::string& tokenizer_class,
-                                                 const AddedTokens& added, std::optional<int64_t> vocab_size);
+Result<ImportedVocabulary> from_sentencepiece(const SentencePieceModel& model,
+                                              std::optional<int64_t> vocab_size, const std::string& origin);
+Result<ImportedVocabulary> from_tokenizer_json(const JsonFile& file, const AddedTokens& added,
+                                               std::optional<int64_t> vocab_size);
+Result<ImportedVocabulary> from_vocab_and_merges(const JsonFile& vocab, const std::string& merges,
+                                                 const std::string& tokenizer_class, const AddedTokens& added,
+                                                 std::optional<int64_t> vocab_size);
 
-// "added_tokens" of tokenizer.json (a list), "added_tokens_decoder" of tokenizer_config.json (by id), added_tokens.json (id by text).
+// "added_tokens" of tokenizer.json (a list), "added_tokens_decoder" of tokenizer_config.json (by id),
+// added_tokens.json (id by text).
 Status read_added_list(JsonValue list, const std::string& origin, AddedTokens& out);
 Status read_added_decoder(JsonValue decoder, const std::string& origin, AddedTokens& out);
 Status read_added_file(JsonValue object, const std::string& origin, AddedTokens& out);
 
-// The name that model files use for the "pre_tokenizer" of a tokenizer.json; an error that shows the unknown part.
+// The name that model files use for the "pre_tokenizer" of a tokenizer.json; an error that shows the unknown
+// part.
 Result<std::string> pretokenizer_name(JsonValue pre_tokenizer, bool ignore_merges, const std::string& origin);
 
 }  // namespace quant

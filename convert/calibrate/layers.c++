@@ -1,0 +1,57 @@
+// One executor at a time, rebuilt when the part or its weights change.
+#include "convert/calibrate/layers.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace quant {
+
+std::vector<Site> sites_of(const Graph& graph) {
+    std::vector<Site> sites;
+    for (const Node& node : graph.nodes()) {
+        if (node.op != Op::matmul) continue;
+        const ValueId input = node.inputs[1];
+        auto site = std::find_if(sites.begin(), sites.end(), [&](const Site& each) { return each.input == input; });
+        if (site == sites.end()) site = sites.insert(sites.end(), Site{input, {}, false});
+        site->weights.push_back(graph.value(node.inputs[0]).name);
+        for (const Node& reader : graph.nodes())
+            if (reader.op == Op::add && reader.inputs[0] == node.output && graph.value(reader.inputs[1]).extent == Extent::tokens)
+                site->writes_residual = true;
+    }
+    return sites;
+}
+
+Result<PartRunner> PartRunner::create(const Model& model, const Weights& weights, int64_t window, ThreadPool& pool) {
+    PartRunner runner;
+    runner.model_ = &model;
+    runner.weights_ = &weights;
+    runner.window_ = window;
+    runner.pool_ = &pool;
+    LET(cache, KvCache::create(model.config(), window, KvType::f32, KvType::f32));
+    runner.cache_ = std::move(cache);
+    runner.positions_.resize(static_cast<size_t>(window));
+    std::iota(runner.positions_.begin(), runner.positions_.end(), 0);
+    return runner;
+}
+
+Status PartRunner::load(Part part, int32_t layer) { return load_until(part, layer, kNoValue); }
+
+Status PartRunner::load_until(Part part, int32_t layer, ValueId until) {
+    PartGraph made = build_part(model_->architecture(), model_->config(), *weights_, {window_, window_}, part, layer);
+    input_ = made.input;
+    position_input_ = made.positions;
+    output_ = until == kNoValue ? made.output : until;
+    if (until != kNoValue) made.graph.end_at(until);
+    LET(executor, Executor::create(std::move(made.graph), {window_, window_, pool_->size(), true}));
+    executor_ = std::move(executor);
+    return {};
+}
+
+Tensor PartRunner::run(const void* input) {
+    executor_->bind(input_, const_cast<void*>(input));
+    if (position_input_ != kNoValue) executor_->bind(position_input_, positions_.data());
+    executor_->run(*pool_, window_, 0, 0, cache_.slots());
+    return executor_->value(output_);
+}
+
+}  // namespace quant

@@ -1,0 +1,62 @@
+// Runs a model part by part over many windows of tokens at once, so that memory holds one layer's graph and the hidden
+// states only. Full precision: decoded weights, f32 activations and f32 keys and values.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/threads.h"
+#include "model/builder.h"
+#include "model/kv_cache.h"
+#include "model/model.h"
+#include "tensor/executor.h"
+
+namespace quant {
+
+// Matrices of one layer that read the same value.
+struct Site {
+    ValueId input = kNoValue;
+    std::vector<std::string> weights;  // tensor names
+    bool writes_residual = false;      // the product is added to the hidden states as it is
+};
+// In the order of the forward pass; products of experts are not listed (each expert sees other tokens).
+std::vector<Site> sites_of(const Graph& graph);
+
+// Hidden states [windows * window, embedding].
+struct Hidden {
+    int64_t window = 0, windows = 0, width = 0;
+    std::vector<float> values;
+    float* at(int64_t index) { return values.data() + index * window * width; }
+    const float* at(int64_t index) const { return values.data() + index * window * width; }
+};
+
+class PartRunner {
+public:
+    // `weights` outlive the runner; they may differ from the model's own (already quantized tensors).
+    static Result<PartRunner> create(const Model& model, const Weights& weights, int64_t window, ThreadPool& pool);
+
+    // Loads the graph of a part; with `until` it ends where that value is made.
+    Status load(Part part, int32_t layer);
+    Status load_until(Part part, int32_t layer, ValueId until);
+    const Graph& graph() const { return executor_->graph(); }
+    // Runs one window: tokens for the first part, hidden states [window, embedding] for others. The result stays valid until
+    // the next run.
+    Tensor run(const void* input);
+
+private:
+    PartRunner() = default;
+    const Model* model_ = nullptr;
+    const Weights* weights_ = nullptr;
+    int64_t window_ = 0;
+    ThreadPool* pool_ = nullptr;
+    KvCache cache_;
+    std::vector<int32_t> positions_;
+    ValueId input_ = kNoValue, output_ = kNoValue, position_input_ = kNoValue;
+    std::unique_ptr<Executor> executor_;
+};
+
+}  // namespace quant

@@ -1,0 +1,242 @@
+// Two streams of hidden states go through the layers: the original's and that of the model rounded so far.
+#include "convert/calibrate/sequential.h"
+
+#include <algorithm>
+
+#include "base/signals.h"
+#include "convert/calibrate/gram.h"
+#include "convert/calibrate/layers.h"
+#include "convert/rounding/factor.h"
+
+namespace quant {
+
+namespace {
+
+class Sequential {
+public:
+    Sequential(const Model& model, const Plan& plan, const std::vector<int32_t>& tokens, const SequentialOptions& options,
+               ThreadPool& pool, const std::function<bool(int64_t, int64_t, const std::string&)>& progress)
+        : model_(model), plan_(plan), tokens_(tokens), options_(options), pool_(pool), progress_(progress),
+          rounded_weights_(model.weights()) {
+        for (const PlannedTensor& tensor : plan.tensors) planned_[tensor.out.name] = &tensor;
+    }
+
+    Result<RoundedTensors> run() {
+        constexpr int64_t kPassesOfALayer = 6;  // once for the output's input, four sites, once to the next layer
+        total_ = windows() * kPassesOfALayer * static_cast<int64_t>(model_.weights().layers.size());
+        LET(original, PartRunner::create(model_, model_.weights(), options_.window, pool_));
+        LET(rounded, PartRunner::create(model_, rounded_weights_, options_.window, pool_));
+        TRY(round_output(original));
+        encode_embedding();
+        TRY(embed(original, x_));
+        TRY(embed(rounded, y_));
+        for (size_t i = 0; i < model_.weights().layers.size(); ++i) {
+            TRY(layer(original, rounded, static_cast<int32_t>(i)));
+        }
+        return std::move(result_);
+    }
+
+private:
+    // One window more is done.
+    Status step(const std::string& what) {
+        done_ = std::min(done_ + 1, total_);
+        if (interrupted() || (progress_ && !progress_(done_, total_, what))) return Error{Code::interrupted, "interrupted"};
+        return {};
+    }
+
+    int64_t windows() const { return static_cast<int64_t>(tokens_.size()) / options_.window; }
+
+    Status embed(PartRunner& runner, Hidden& out) {
+        out.window = options_.window;
+        out.windows = windows();
+        out.width = model_.config().embedding;
+        out.values.resize(static_cast<size_t>(out.window * out.windows * out.width));
+        TRY(runner.load(Part::embedding, 0));
+        for (int64_t w = 0; w < windows(); ++w) store(runner.run(tokens_.data() + w * options_.window), out.at(w));
+        return {};
+    }
+
+    void store(const Tensor& tensor, float* to) const {
+        std::copy_n(tensor.f32(), options_.window * model_.config().embedding, to);
+    }
+
+    Status advance(PartRunner& runner, int32_t index, Hidden& hidden, const char* what) {
+        TRY(runner.load(Part::layer, index));
+        for (int64_t w = 0; w < windows(); ++w) {
+            store(runner.run(hidden.at(w)), hidden.at(w));
+            if (&hidden != &x_) TRY(step(what));
+        }
+        return {};
+    }
+
+    // The output matrix reads the normed states of the original; where it is the embedding too, rows are looked up in it.
+    Status round_output(PartRunner& original) {
+        const TensorInfo* output = model_.weights().output;
+        if (!wanted(output->name)) {
+            total_ -= windows() * static_cast<int64_t>(model_.weights().layers.size());
+            return {};
+        }
+        Hidden hidden;
+        TRY(embed(original, hidden));
+        for (size_t i = 0; i < model_.weights().layers.size(); ++i) TRY(advance(original, static_cast<int32_t>(i), hidden, output->name.c_str()));
+        TRY(original.load(Part::head, 0));
+        const int64_t width = model_.config().embedding;
+        ProductSum gram(width, width);
+        for (int64_t w = 0; w < windows(); ++w) {
+            const Tensor normed = original.run(hidden.at(w));
+            gram.add(normed.f32(), width, normed.f32(), width, options_.window, pool_);
+        }
+        return round_tensor(*output, gram.mean(static_cast<double>(gram.tokens())), {});
+    }
+
+    // A table of its own has no inputs to learn from: each row is encoded for itself.
+    void encode_embedding() {
+        const TensorInfo& table = *model_.weights().embedding;
+        if (&table == model_.weights().output || !wanted(table.name)) return;
+        const Format& format = *planned_.at(table.name)->out.format;
+        std::vector<uint8_t>& blocks = result_[table.name];
+        blocks.resize(format.tensor_bytes(table.cols(), table.rows()));
+        pool_.for_each_piece(table.rows(), 16, [&](int64_t begin, int64_t end, int) {
+            std::vector<float> row(static_cast<size_t>(table.cols()));
+            for (int64_t r = begin; r < end; ++r) {
+                decode_rows(*table.format, table.view(), r, 1, row.data());
+                format.encode(nullptr, row.data(), nullptr, blocks.data() + static_cast<uint64_t>(r) * format.row_bytes(table.cols()),
+                              table.cols());
+            }
+        });
+        replace(table, format, blocks);
+    }
+
+    bool wanted(const std::string& name) const {
+        const auto found = planned_.find(name);
+        return found != planned_.end() && found->second->out.format->kind == FormatKind::block && !found->second->copies();
+    }
+
+    // Rounds `weight` + `shift` ([cols, rows], column by column; empty: none) and puts it into the rounded model.
+    Status round_tensor(const TensorInfo& weight, const std::vector<float>& gram, const std::vector<double>& shift) {
+        const Format& format = *planned_.at(weight.name)->out.format;
+        const int64_t rows = weight.rows(), cols = weight.cols();
+        std::vector<float> values(static_cast<size_t>(rows * cols));
+        pool_.for_each_piece(rows, 16, [&](int64_t begin, int64_t end, int) {
+            decode_rows(*weight.format, weight.view(), begin, end - begin, values.data() + begin * cols);
+        });
+        if (!shift.empty())
+            for (int64_t r = 0; r < rows; ++r)
+                for (int64_t c = 0; c < cols; ++c)
+                    values[static_cast<size_t>(r * cols + c)] += static_cast<float>(shift[static_cast<size_t>(c * rows + r)]);
+        std::vector<uint8_t>& blocks = result_[weight.name];
+        blocks.resize(format.tensor_bytes(cols, rows));
+        TRY(round_with_feedback(format, values.data(), rows, cols, gram, options_.feedback, pool_, blocks.data()));
+        replace(weight, format, blocks);
+        return {};
+    }
+
+    void replace(const TensorInfo& weight, const Format& format, const std::vector<uint8_t>& blocks) {
+        auto info = std::make_unique<TensorInfo>(weight);
+        info->format = &format;
+        info->data = blocks.data();
+        info->bytes = blocks.size();
+        const auto put = [&](const TensorInfo*& place) {
+            if (place && place->name == weight.name) place = info.get();
+        };
+        put(rounded_weights_.embedding);
+        put(rounded_weights_.output);
+        for (Layer& layer : rounded_weights_.layers)
+            for (const TensorInfo*& tensor : layer.tensors) put(tensor);
+        replaced_.push_back(std::move(info));
+    }
+
+    Status layer(PartRunner& original, PartRunner& rounded, int32_t index) {
+        TRY(original.load(Part::layer, index));
+        for (const Site& site : sites_of(original.graph())) {
+            std::vector<const TensorInfo*> weights;
+            for (const std::string& name : site.weights)
+                if (wanted(name)) weights.push_back(model_.gguf().find(name));
+            if (!weights.empty()) TRY(round_site(original, rounded, index, site, weights));
+        }
+        TRY(advance(original, index, x_, ""));
+        return advance(rounded, index, y_, ("blk." + std::to_string(index)).c_str());
+    }
+
+    // With T the inputs in the original, S those in the rounded model and R what the hidden states already lack, the best
+    // real weights are those whose product with S comes nearest to T Wt + R: W + inverse(StS) St ((T - S) Wt + R).
+    Status round_site(PartRunner& original, PartRunner& rounded, int32_t index, const Site& site,
+                      const std::vector<const TensorInfo*>& weights) {
+        TRY(original.load_until(Part::layer, index, site.input));
+        TRY(rounded.load_until(Part::layer, index, site.input));
+        const int64_t cols = weights[0]->cols(), width = model_.config().embedding, tokens = options_.window;
+        const bool compensate = options_.compensation > 0, residual = compensate && site.writes_residual;
+        ProductSum gram(cols, cols), drift(compensate ? cols : 0, compensate ? cols : 0), lacking(residual ? cols : 0, residual ? width : 0);
+        std::vector<float> difference, lack;
+        for (int64_t w = 0; w < windows(); ++w) {
+            TRY(step(weights[0]->name));
+            const Tensor s = rounded.run(y_.at(w));
+            gram.add(s.f32(), cols, s.f32(), cols, tokens, pool_);
+            if (!compensate) continue;
+            const Tensor t = original.run(x_.at(w));
+            difference.resize(static_cast<size_t>(tokens * cols));
+            for (size_t i = 0; i < difference.size(); ++i) difference[i] = t.f32()[i] - s.f32()[i];
+            drift.add(s.f32(), cols, difference.data(), cols, tokens, pool_);
+            if (!residual) continue;
+            lack.resize(static_cast<size_t>(tokens * width));
+            for (size_t i = 0; i < lack.size(); ++i) lack[i] = x_.at(w)[i] - y_.at(w)[i];
+            lacking.add(s.f32(), cols, lack.data(), width, tokens, pool_);
+        }
+        const double count = static_cast<double>(gram.tokens());
+        const std::vector<float> h = gram.mean(count);
+        const std::vector<float> d = drift.mean(count), l = lacking.mean(count);
+        for (const TensorInfo* weight : weights) {
+            std::vector<double> shift;
+            if (compensate) {
+                shift = wished_change(*weight, d, residual ? l : std::vector<float>());
+                // Fewer tokens, less trust: a ridge of columns / tokens keeps the change from learning their noise.
+                const double ridge = options_.feedback.damping + static_cast<double>(cols) / count;
+                TRY(solve_gram(h, cols, ridge, shift, weight->rows(), pool_));
+            }
+            TRY(round_tensor(*weight, h, shift));
+        }
+        return {};
+    }
+
+    // St ((T - S) Wt + R) / tokens, [cols, rows].
+    std::vector<double> wished_change(const TensorInfo& weight, const std::vector<float>& drift, const std::vector<float>& lacking) {
+        const int64_t rows = weight.rows(), cols = weight.cols();
+        std::vector<double> out(static_cast<size_t>(rows * cols));
+        pool_.for_each_piece(rows, 8, [&](int64_t begin, int64_t end, int) {
+            std::vector<float> w(static_cast<size_t>(cols));
+            for (int64_t r = begin; r < end; ++r) {
+                decode_rows(*weight.format, weight.view(), r, 1, w.data());
+                for (int64_t c = 0; c < cols; ++c) {
+                    const float* from = drift.data() + c * cols;
+                    double sum = lacking.empty() ? 0 : static_cast<double>(lacking[static_cast<size_t>(c * rows + r)]);
+                    for (int64_t k = 0; k < cols; ++k) sum += static_cast<double>(from[k]) * static_cast<double>(w[static_cast<size_t>(k)]);
+                    out[static_cast<size_t>(c * rows + r)] = options_.compensation * sum;
+                }
+            }
+        });
+        return out;
+    }
+
+    const Model& model_;
+    const Plan& plan_;
+    const std::vector<int32_t>& tokens_;
+    const SequentialOptions& options_;
+    ThreadPool& pool_;
+    const std::function<bool(int64_t, int64_t, const std::string&)>& progress_;
+    Weights rounded_weights_;
+    std::vector<std::unique_ptr<TensorInfo>> replaced_;
+    std::unordered_map<std::string, const PlannedTensor*> planned_;
+    RoundedTensors result_;
+    Hidden x_, y_;  // hidden states of the original and of the rounded model
+    int64_t done_ = 0, total_ = 0;
+};
+
+}  // namespace
+
+Result<RoundedTensors> round_sequentially(const Model& model, const Plan& plan, const std::vector<int32_t>& tokens,
+                                          const SequentialOptions& options, ThreadPool& pool,
+                                          const std::function<bool(int64_t, int64_t, const std::string&)>& progress) {
+    return Sequential(model, plan, tokens, options, pool, progress).run();
+}
+
+}  // namespace quant
