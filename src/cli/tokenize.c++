@@ -29,8 +29,8 @@ Result<std::vector<int32_t>> parse_ids(std::string_view text, const Tokenizer& t
         const std::string_view word = text.substr(at, end - at);
         LET(id, parse_integer(word));
         if (id < 0 || id >= tokenizer.size())
-            return usage_error("--decode: expected token ids from 0 to " + std::to_string(tokenizer.size() - 1) + ", found " +
-                               std::string(word));
+            return usage_error("--decode: expected token ids from 0 to " +
+                               std::to_string(tokenizer.size() - 1) + ", found " + std::string(word));
         ids.push_back(static_cast<int32_t>(id));
         at = end;
     }
@@ -58,7 +58,8 @@ std::string ids_json(const std::vector<int32_t>& ids, const Tokenizer& tokenizer
 }
 
 Result<bool> parse(Arguments arguments, TokenizeOptions& to) {
-    Options options("quant tokenize -m MODEL [-f FILE | TEXT] [options]", "Prints the token ids of a text, in one line.",
+    Options options("quant tokenize -m MODEL [-f FILE | TEXT] [options]",
+                    "Prints the token ids of a text, in one line.",
                     "  quant tokenize -m model.gguf \"Once upon a time\"\n"
                     "  quant tokenize -m model.gguf -f story.txt --json\n"
                     "  echo hello | quant tokenize -m model.gguf -f -\n"
@@ -67,9 +68,12 @@ Result<bool> parse(Arguments arguments, TokenizeOptions& to) {
     options.text("-f --file", "FILE", "read the text from FILE, - for standard input", &to.file);
     options.text("--decode", "IDS", "the other way: print the text of these ids", &to.decode);
     options.flag("--json", "print an array of ids with the text each stands for", &to.json);
-    options.flag("--lines", "take each line of the text for itself: one line of ids for one line of text", &to.lines);
-    options.flag("--no-bos", "leave out the tokens that the model wants before and behind a text", &to.no_bos);
-    options.flag("--parse-special", "control tokens written in the text, as <|im_end|>, become their ids", &to.parse_special);
+    options.flag("--lines", "take each line of the text for itself: one line of ids for one line of text",
+                 &to.lines);
+    options.flag("--no-bos", "leave out the tokens that the model wants before and behind a text",
+                 &to.no_bos);
+    options.flag("--parse-special", "control tokens written in the text, as <|im_end|>, become their ids",
+                 &to.parse_special);
     options.positional(&to.text, 0, 1);
     return options.parse(arguments);
 }

@@ -1,4 +1,5 @@
-// GGUF metadata -> Vocabulary, with the defaults that stock readers assume for absent keys. Knows keys, not how text is cut.
+// GGUF metadata -> Vocabulary, with the defaults that stock readers assume for absent keys. Knows keys, not
+// how text is cut.
 #include "base/file.h"
 #include "base/log.h"
 #include "model/model.h"
@@ -8,9 +9,7 @@ namespace quant {
 
 namespace {
 
-std::string key_of(const char* name) {
-    return std::string("tokenizer.ggml.") + name;
-}
+std::string key_of(const char* name) { return std::string("tokenizer.ggml.") + name; }
 
 bool within(int64_t id, const Vocabulary& vocabulary) {
     return id >= 0 && static_cast<uint64_t>(id) < vocabulary.tokens.size();
@@ -18,7 +17,9 @@ bool within(int64_t id, const Vocabulary& vocabulary) {
 
 Status read_arrays(const Metadata& metadata, Vocabulary& out) {
     LET(tokens, metadata.get_strings(key_of("tokens")));
-    if (!tokens) return input_error(escaped(metadata.origin) + ": tokenizer.ggml.tokens is missing: the file has no vocabulary");
+    if (!tokens)
+        return input_error(escaped(metadata.origin) +
+                           ": tokenizer.ggml.tokens is missing: the file has no vocabulary");
     out.tokens = std::move(*tokens);
     LET(scores, metadata.get_f32s(key_of("scores")));
     if (scores) out.scores = std::move(*scores);
@@ -29,9 +30,10 @@ Status read_arrays(const Metadata& metadata, Vocabulary& out) {
     return {};
 }
 
-// An id outside of the vocabulary is an error where text depends on it. Published files carry such padding ids and
-// the like: there it means "none", as stock readers take it.
-Status read_id(const Metadata& metadata, const Vocabulary& vocabulary, const char* name, int32_t default_id, bool strict, int32_t& id) {
+// An id outside of the vocabulary is an error where text depends on it. Published files carry such padding
+// ids and the like: there it means "none", as stock readers take it.
+Status read_id(const Metadata& metadata, const Vocabulary& vocabulary, const char* name, int32_t default_id,
+               bool strict, int32_t& id) {
     const std::string key = key_of(name);
     id = within(default_id, vocabulary) ? default_id : -1;
     LET(given, metadata.get_i64(key));
@@ -40,8 +42,8 @@ Status read_id(const Metadata& metadata, const Vocabulary& vocabulary, const cha
         id = static_cast<int32_t>(*given);
         return {};
     }
-    const std::string what = escaped(metadata.origin) + ": " + key + ": expected below " + std::to_string(vocabulary.tokens.size()) +
-                             ", found " + std::to_string(*given);
+    const std::string what = escaped(metadata.origin) + ": " + key + ": expected below " +
+                             std::to_string(vocabulary.tokens.size()) + ", found " + std::to_string(*given);
     if (strict) return input_error(what);
     log_warning(what + "; taken as absent");
     return {};
@@ -71,13 +73,15 @@ Status read_flag(const Metadata& metadata, const char* name, bool& flag) {
     return {};
 }
 
-// The files do not store which special tokens take the blanks behind them; stock readers go by the model's name.
+// The files do not store which special tokens take the blanks behind them; stock readers go by the model's
+// name.
 Status read_name(const Metadata& metadata, Vocabulary& out) {
     LET(name, metadata.get_string("general.name"));
     if (!name) return {};
     for (char& byte : *name)
         if (byte >= 'A' && byte <= 'Z') byte = static_cast<char>(byte + 32);
-    out.special_eats_space = name->find("phi-3") != std::string::npos || name->find("phi3") != std::string::npos;
+    out.special_eats_space =
+        name->find("phi-3") != std::string::npos || name->find("phi3") != std::string::npos;
     return {};
 }
 
@@ -85,7 +89,8 @@ Status read_charsmap(const Metadata& metadata, Vocabulary& out) {
     const std::string key = key_of("precompiled_charsmap");
     const Value* value = metadata.find(key);
     if (!value) return {};
-    if (value->type != ValueType::array || (value->element != ValueType::u8 && value->element != ValueType::i8))
+    if (value->type != ValueType::array ||
+        (value->element != ValueType::u8 && value->element != ValueType::i8))
         return input_error(escaped(metadata.origin) + ": " + key + ": expected an array of bytes, found " +
                            value_type_name(value->type == ValueType::array ? value->element : value->type));
     out.charsmap.assign(value->raw.begin(), value->raw.end());
@@ -97,7 +102,9 @@ Status read_charsmap(const Metadata& metadata, Vocabulary& out) {
 Result<Vocabulary> read_vocabulary(const Metadata& metadata) {
     Vocabulary out;
     LET(model, metadata.get_string(key_of("model")));
-    if (!model) return input_error(escaped(metadata.origin) + ": tokenizer.ggml.model is missing: the file has no vocabulary");
+    if (!model)
+        return input_error(escaped(metadata.origin) +
+                           ": tokenizer.ggml.model is missing: the file has no vocabulary");
     out.model = *model;
     LET(pre, metadata.get_string(key_of("pre")));
     out.pre = pre ? *pre : "default";

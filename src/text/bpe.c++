@@ -1,5 +1,6 @@
-// Rank-driven merges over bytes, as in GPT-2. Token texts spell bytes as characters: printable Latin-1 bytes as themselves,
-// the 68 others as U+0100 and up, in order. The merges become a table of token pairs when the vocabulary is read.
+// Rank-driven merges over bytes, as in GPT-2. Token texts spell bytes as characters: printable Latin-1 bytes
+// as themselves, the 68 others as U+0100 and up, in order. The merges become a table of token pairs when the
+// vocabulary is read.
 #include "text/bpe.h"
 
 #include "base/file.h"
@@ -17,8 +18,8 @@ bool spells_itself(int byte) {
 }
 
 struct ByteSpelling {
-    std::array<std::string, 256> characters;   // of each byte
-    std::array<int16_t, 0x144> bytes;          // of each character, -1: none
+    std::array<std::string, 256> characters;  // of each byte
+    std::array<int16_t, 0x144> bytes;         // of each character, -1: none
 
     ByteSpelling() {
         bytes.fill(-1);
@@ -27,8 +28,11 @@ struct ByteSpelling {
             const uint32_t code = spells_itself(byte) ? static_cast<uint32_t>(byte) : other++;
             bytes[code] = static_cast<int16_t>(byte);
             std::string& text = characters[static_cast<size_t>(byte)];
-            if (code >= 0x80) text += static_cast<char>(0xC0 | (code >> 6)), text += static_cast<char>(0x80 | (code & 0x3F));
-            else text += static_cast<char>(code);
+            if (code >= 0x80)
+                text += static_cast<char>(0xC0 | (code >> 6)),
+                    text += static_cast<char>(0x80 | (code & 0x3F));
+            else
+                text += static_cast<char>(code);
         }
     }
 };
@@ -39,9 +43,10 @@ const ByteSpelling& spelling() {
 }
 
 Error merge_error(const Vocabulary& vocabulary, size_t i, std::string_view unknown) {
-    return input_error(format_text("tokenizer.ggml.merges[%zu]: '%s' needs the token '%s', which is not in tokenizer.ggml.tokens", i,
-                                   escaped(std::string_view(vocabulary.merges[i]).substr(0, 80)).c_str(),
-                                   escaped(unknown.substr(0, 80)).c_str()));
+    return input_error(format_text(
+        "tokenizer.ggml.merges[%zu]: '%s' needs the token '%s', which is not in tokenizer.ggml.tokens", i,
+        escaped(std::string_view(vocabulary.merges[i]).substr(0, 80)).c_str(),
+        escaped(unknown.substr(0, 80)).c_str()));
 }
 
 }  // namespace
@@ -51,8 +56,9 @@ Result<BpeEncoder> BpeEncoder::create(const Vocabulary& vocabulary, const TokenI
     encoder.index_ = &index;
     encoder.pre_ = PreTokenizer::find(vocabulary.pre.empty() ? "default" : vocabulary.pre);
     if (!encoder.pre_)
-        return input_error("tokenizer.ggml.pre: unknown pre-tokenizer '" + escaped(std::string_view(vocabulary.pre).substr(0, 80)) +
-                           "'; known are " + PreTokenizer::known());
+        return input_error("tokenizer.ggml.pre: unknown pre-tokenizer '" +
+                           escaped(std::string_view(vocabulary.pre).substr(0, 80)) + "'; known are " +
+                           PreTokenizer::known());
     for (size_t byte = 0; byte < 256; ++byte) encoder.bytes_[byte] = index.find(spelling().characters[byte]);
     encoder.pairs_ = PairTable(vocabulary.merges.size());
     for (size_t i = 0; i < vocabulary.merges.size(); ++i) {
@@ -89,7 +95,8 @@ void BpeEncoder::encode_word(std::string_view word, Merger& merger, std::vector<
     merger.symbols.clear();
     // A byte without a token vanishes before its neighbours merge, as where such vocabularies come from.
     for (const char byte : word)
-        if (const int32_t id = bytes_[static_cast<uint8_t>(byte)]; id >= 0) merger.symbols.push_back({id, 1, -1, -1});
+        if (const int32_t id = bytes_[static_cast<uint8_t>(byte)]; id >= 0)
+            merger.symbols.push_back({id, 1, -1, -1});
     merger.run(pairs_);
     for (const Merger::Symbol& symbol : merger.symbols)
         if (symbol.bytes > 0) out.push_back(symbol.id);

@@ -1,5 +1,5 @@
-// Byte-level BPE: the text is cut into words by the vocabulary's pre-tokenizer, each word's bytes merge by the ranks of the merges.
-// Knows plain text only: special tokens are the caller's.
+// Byte-level BPE: the text is cut into words by the vocabulary's pre-tokenizer, each word's bytes merge by
+// the ranks of the merges. Knows plain text only: special tokens are the caller's.
 #pragma once
 
 #include <array>
@@ -16,8 +16,8 @@ namespace quant {
 
 class BpeEncoder {
 public:
-    // `vocabulary` (checked) and `index` (of its tokens) must outlive the encoder. Errors: a merge that names or makes
-    // an unknown token, an unknown pre-tokenizer.
+    // `vocabulary` (checked) and `index` (of its tokens) must outlive the encoder. Errors: a merge that names
+    // or makes an unknown token, an unknown pre-tokenizer.
     static Result<BpeEncoder> create(const Vocabulary& vocabulary, const TokenIndex& index);
 
     void encode(std::string_view text, std::vector<int32_t>& out) const;  // appends

@@ -1,5 +1,5 @@
-// Walks the double array. A unit holds: bits 0-7 its label, bit 8 "a value follows", bits 10-30 the distance to its children
-// (times 256 if bit 9 is set), bit 31 "this is a value" (Darts-clone 0.32).
+// Walks the double array. A unit holds: bits 0-7 its label, bit 8 "a value follows", bits 10-30 the distance
+// to its children (times 256 if bit 9 is set), bit 31 "this is a value" (Darts-clone 0.32).
 #include "text/charsmap.h"
 
 #include "base/bytes.h"
@@ -19,11 +19,12 @@ Result<Charsmap> Charsmap::create(std::string_view blob) {
     Charsmap map;
     if (blob.empty()) return map;
     const std::string key = "tokenizer.ggml.precompiled_charsmap: ";
-    if (blob.size() < 4) return input_error(key + "expected at least 4 bytes, found " + std::to_string(blob.size()));
+    if (blob.size() < 4)
+        return input_error(key + "expected at least 4 bytes, found " + std::to_string(blob.size()));
     const auto trie = load<uint32_t>(blob.data());
     if (trie % 4 != 0 || trie == 0 || trie > blob.size() - 4)
-        return input_error(key + "expected a trie of a multiple of 4 and at most " + std::to_string(blob.size() - 4) + " bytes, found " +
-                           std::to_string(trie));
+        return input_error(key + "expected a trie of a multiple of 4 and at most " +
+                           std::to_string(blob.size() - 4) + " bytes, found " + std::to_string(trie));
     for (uint32_t i = 0; i < trie / 4; ++i) map.units_.push_back(load<uint32_t>(blob.data() + 4 + 4 * i));
     map.replacements_ = blob.substr(4 + trie);
     return map;
@@ -44,7 +45,8 @@ Charsmap::Match Charsmap::find(std::string_view text) const {
         const uint32_t begin = value(units_[at]);
         if (begin >= replacements_.size()) break;
         const size_t end = replacements_.find('\0', begin);
-        best = {i + 1, std::string_view(replacements_).substr(begin, end == std::string::npos ? end : end - begin)};
+        best = {i + 1,
+                std::string_view(replacements_).substr(begin, end == std::string::npos ? end : end - begin)};
     }
     return best;
 }

@@ -1,5 +1,6 @@
-// SentencePiece's precompiled normalization rules: a double-array trie (the layout of Darts-clone) from byte sequences to
-// replacements. The blob comes from a model file: every step is checked against its bounds. Knows no vocabulary.
+// SentencePiece's precompiled normalization rules: a double-array trie (the layout of Darts-clone) from byte
+// sequences to replacements. The blob comes from a model file: every step is checked against its bounds.
+// Knows no vocabulary.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// The known chat formats, and how a model's template is recognised: by the marks in its text. What templates of one family
-// differ in (a default system message, spaces around marks, thinking) is read from their string literals.
+// The known chat formats, and how a model's template is recognised: by the marks in its text. What templates
+// of one family differ in (a default system message, spaces around marks, thinking) is read from their string
+// literals.
 #include <algorithm>
 #include <functional>
 
@@ -51,7 +52,8 @@ void refine_chatml(const Source& source, ChatShape& shape) {
             shape.default_system = literal.value.substr(kOpen.size(), end - kOpen.size());
     }
     shape.drops_thoughts = source.has("split('</think>')");
-    shape.trim = source.has("render_content(message.content, true)|trim") || source.has("message['content']|trim");
+    shape.trim =
+        source.has("render_content(message.content, true)|trim") || source.has("message['content']|trim");
     const Source opening = source.generation();
     const std::string plain = shape.generate;
     if (opening.with("<think>\n\n</think>\n\n")) shape.generate_silent = plain + "<think>\n\n</think>\n\n";
@@ -63,7 +65,8 @@ void refine_smollm3(const Source& source, ChatShape& shape) {
     for (const TemplateLiteral& literal : source.literals) {
         const size_t end = literal.value.rfind("\n\n");
         if (!literal.value.starts_with("You are") || end == std::string::npos) continue;
-        (shape.default_system.empty() ? shape.default_system : shape.default_system_silent) = literal.value.substr(0, end);
+        (shape.default_system.empty() ? shape.default_system : shape.default_system_silent) =
+            literal.value.substr(0, end);
     }
 }
 
@@ -164,8 +167,9 @@ ChatShape chatml() {
 
 ChatShape smollm3() {
     ChatShape shape = chatml();
-    shape.system.before = "<|im_start|>system\n## Metadata\n\nKnowledge Cutoff Date: June 2025\nReasoning Mode: {mode}\n\n"
-                          "## Custom Instructions\n\n";
+    shape.system.before =
+        "<|im_start|>system\n## Metadata\n\nKnowledge Cutoff Date: June 2025\nReasoning Mode: {mode}\n\n"
+        "## Custom Instructions\n\n";
     shape.always_system = shape.reasoning_mode = true;
     shape.generate_silent = "<|im_start|>assistant\n<think>\n\n</think>\n";
     return shape;
@@ -224,7 +228,9 @@ ChatShape gemma(SystemPlace place) {
 
 // <|user|> and so on, each turn closed by `close`.
 ChatShape tagged(const std::string& close) {
-    return {.system = {"<|system|>\n", close}, .user = {"<|user|>\n", close}, .assistant = {"<|assistant|>\n", close},
+    return {.system = {"<|system|>\n", close},
+            .user = {"<|user|>\n", close},
+            .assistant = {"<|assistant|>\n", close},
             .generate = "<|assistant|>\n"};
 }
 
@@ -236,9 +242,11 @@ ChatShape granite() {
 }
 
 ChatShape harmony() {
-    return {.opening = "<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\n"
-                       "Knowledge cutoff: 2024-06\nCurrent date: {date:%Y-%m-%d}\n\nReasoning: medium\n\n"
-                       "# Valid channels: analysis, commentary, final. Channel must be included for every message.<|end|>",
+    return {.opening =
+                "<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\n"
+                "Knowledge cutoff: 2024-06\nCurrent date: {date:%Y-%m-%d}\n\nReasoning: medium\n\n"
+                "# Valid channels: analysis, commentary, final. Channel must be included for every "
+                "message.<|end|>",
             .system = {"<|start|>developer<|message|># Instructions\n\n", "\n\n<|end|>"},
             .user = {"<|start|>user<|message|>", "<|end|>"},
             .assistant = {"<|start|>assistant<|channel|>final<|message|>", "<|end|>"},
@@ -285,13 +293,17 @@ const std::vector<Row>& rows() {
         {"llama2", {"[INST]", "<<SYS>>"}, llama2(), nullptr},
         {"mistral-tekken", {}, mistral("[INST]", "[/INST]", "", SystemPlace::last_user), nullptr},
         {"mistral-v3", {}, mistral("[INST] ", "[/INST]", " ", SystemPlace::last_user), nullptr},
-        {"mistral-v1", {"[INST]", "[/INST]"}, mistral("[INST] ", " [/INST]", "", SystemPlace::first_user), refine_mistral},
+        {"mistral-v1",
+         {"[INST]", "[/INST]"},
+         mistral("[INST] ", " [/INST]", "", SystemPlace::first_user),
+         refine_mistral},
     };
     return all;
 }
 
 Error unknown(const std::string& what) {
-    return usage_error(what + "; known are " + ChatTemplate::names() + "; choose one with --chat-template NAME");
+    return usage_error(what + "; known are " + ChatTemplate::names() +
+                       "; choose one with --chat-template NAME");
 }
 
 }  // namespace
@@ -315,12 +327,14 @@ Result<ChatTemplate> ChatTemplate::named(std::string_view name) {
 
 Result<ChatTemplate> ChatTemplate::recognised(std::string_view text) {
     if (text.size() > kTemplateBytes)
-        return unknown("the model's chat template has " + std::to_string(text.size()) + " bytes, which is no template's size");
+        return unknown("the model's chat template has " + std::to_string(text.size()) +
+                       " bytes, which is no template's size");
     const Source source{text, template_literals(text)};
     if (source.has("for tool in tools") && !source.has("if tools") && !source.has("tools is"))
         return unknown("the model's chat template works with tools only");
     for (const Row& row : rows()) {
-        const bool all = std::all_of(row.marks.begin(), row.marks.end(), [&](std::string_view mark) { return source.has(mark); });
+        const bool all = std::all_of(row.marks.begin(), row.marks.end(),
+                                     [&](std::string_view mark) { return source.has(mark); });
         if (row.marks.empty() || !all) continue;
         ChatTemplate found;
         found.name_ = row.name;

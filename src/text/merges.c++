@@ -55,7 +55,8 @@ void Merger::consider(const PairTable& table, int32_t at) {
     if (left.after < 0) return;
     const int32_t right = symbols[static_cast<size_t>(left.after)].id;
     if (const PairTable::Entry* entry = table.find(left.id, right)) {
-        heap_.push_back({(static_cast<uint64_t>(entry->rank) << 32) | static_cast<uint32_t>(at), left.id, right});
+        heap_.push_back(
+            {(static_cast<uint64_t>(entry->rank) << 32) | static_cast<uint32_t>(at), left.id, right});
         std::push_heap(heap_.begin(), heap_.end(), Candidate::later);
     }
 }
@@ -74,7 +75,8 @@ void Merger::run(const PairTable& table) {
         heap_.pop_back();
         const auto at = static_cast<int32_t>(next.order & 0xffffffff);
         Symbol& left = symbols[static_cast<size_t>(at)];
-        // Candidates are not removed when a neighbour merges: those that no longer describe the symbols are skipped.
+        // Candidates are not removed when a neighbour merges: those that no longer describe the symbols are
+        // skipped.
         if (left.bytes == 0 || left.id != next.left || left.after < 0) continue;
         Symbol& right = symbols[static_cast<size_t>(left.after)];
         if (right.id != next.right) continue;

@@ -1,5 +1,5 @@
-// Byte-pair merging over symbol ids, shared by both kinds of BPE: the table of pairs that merge, and the loop.
-// Knows no texts: whoever builds the table gives symbols their ids.
+// Byte-pair merging over symbol ids, shared by both kinds of BPE: the table of pairs that merge, and the
+// loop. Knows no texts: whoever builds the table gives symbols their ids.
 #pragma once
 
 #include <cstddef>
@@ -38,8 +38,8 @@ private:
 class Merger {
 public:
     struct Symbol {
-        int32_t id;       // -1: merges with nothing
-        uint32_t bytes;   // length of the text that it covers; 0: merged into the one before
+        int32_t id;      // -1: merges with nothing
+        uint32_t bytes;  // length of the text that it covers; 0: merged into the one before
         int32_t before, after;
     };
     // Symbols of the word, in order; links are set by run().

@@ -1,6 +1,7 @@
-// The patterns of pre-tokenizers, matched by hand instead of by a regular expression engine. Each function names the
-// expression that it stands for, as the families' tokenizer.json files spell it. \s is White_Space, matching is greedy
-// with the first alternative that matches, as in Oniguruma. All run in time linear in what they match.
+// The patterns of pre-tokenizers, matched by hand instead of by a regular expression engine. Each function
+// names the expression that it stands for, as the families' tokenizer.json files spell it. \s is White_Space,
+// matching is greedy with the first alternative that matches, as in Oniguruma. All run in time linear in what
+// they match.
 #include "text/pretokenize.h"
 
 #include <algorithm>
@@ -20,13 +21,12 @@ size_t run_of(Text text, size_t at, int kinds) {
     return at;
 }
 size_t run_without(Text text, size_t at, int kinds) {
-    for (Glyph next = glyph_at(text, at); next.bytes && !(next.kind & kinds); next = glyph_at(text, at)) at += next.bytes;
+    for (Glyph next = glyph_at(text, at); next.bytes && !(next.kind & kinds); next = glyph_at(text, at))
+        at += next.bytes;
     return at;
 }
 
-bool is_newline(uint32_t code) {
-    return code == '\r' || code == '\n';
-}
+bool is_newline(uint32_t code) { return code == '\r' || code == '\n'; }
 
 // 's|'t|'re|'ve|'m|'ll|'d; with `any_case` as (?i:...), where s also stands for U+017F.
 size_t contraction(Text text, size_t at, bool any_case) {
@@ -37,7 +37,8 @@ size_t contraction(Text text, size_t at, bool any_case) {
     };
     const char first = letter(at + 1), second = letter(at + 2);
     if (first == 's' || first == 't' || first == 'm' || first == 'd') return 2;
-    if ((first == 'r' && second == 'e') || (first == 'v' && second == 'e') || (first == 'l' && second == 'l')) return 3;
+    if ((first == 'r' && second == 'e') || (first == 'v' && second == 'e') || (first == 'l' && second == 'l'))
+        return 3;
     return any_case && text.substr(at + 1).starts_with("\u017F") ? 3 : 0;
 }
 
@@ -76,7 +77,9 @@ size_t gpt2(Text text, size_t at) {
 // \p{N}{1,most}
 size_t digits(Text text, size_t at, int most) {
     size_t end = at;
-    for (Glyph next = glyph_at(text, end); most > 0 && next.kind & kNumber; next = glyph_at(text, end), --most) end += next.bytes;
+    for (Glyph next = glyph_at(text, end); most > 0 && next.kind & kNumber;
+         next = glyph_at(text, end), --most)
+        end += next.bytes;
     return end - at;
 }
 
@@ -105,7 +108,8 @@ size_t blanks(Text text, size_t at) {
     return bytes ? bytes : spaces(text, at);
 }
 
-// (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+// (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,N}|
+// ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
 template <int kDigits, int kLetters>
 size_t cl100k(Text text, size_t at) {
     if (const size_t bytes = contraction(text, at, true)) return bytes;
@@ -115,7 +119,8 @@ size_t cl100k(Text text, size_t at) {
     return blanks(text, at);
 }
 
-// U*W+ or, failing that, U+W* with U = [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}], W = [\p{Ll}\p{Lm}\p{Lo}\p{M}]; the end, `at` if none.
+// U*W+ or, failing that, U+W* with U = [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}], W = [\p{Ll}\p{Lm}\p{Lo}\p{M}]; the
+// end, `at` if none.
 size_t cased_word(Text text, size_t at) {
     constexpr int kU = kUpper | kCaseless | kMark, kW = kLower | kCaseless | kMark;
     size_t end = at, after_last_w = at;  // backing up in U* stops behind the last character that is also W
@@ -128,8 +133,8 @@ size_t cased_word(Text text, size_t at) {
     return after_last_w > at ? after_last_w : end;
 }
 
-// [^\r\n\p{L}\p{N}]?U*W+C?|[^\r\n\p{L}\p{N}]?U+W*C?|\p{N}{1,N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+
-// with C = (?i:'s|'t|'re|'ve|'m|'ll|'d)
+// [^\r\n\p{L}\p{N}]?U*W+C?|[^\r\n\p{L}\p{N}]?U+W*C?|\p{N}{1,N}|
+// ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+ with C = (?i:'s|'t|'re|'ve|'m|'ll|'d)
 template <int kDigits, bool kContractions>
 size_t o200k(Text text, size_t at) {
     const Glyph first = glyph_at(text, at);
@@ -144,28 +149,28 @@ size_t o200k(Text text, size_t at) {
 }
 
 bool is_ascii_punctuation(uint32_t code) {
-    return (code >= '!' && code <= '/') || (code >= ':' && code <= '@') || (code >= '[' && code <= '`') || (code >= '{' && code <= '~');
+    return (code >= '!' && code <= '/') || (code >= ':' && code <= '@') || (code >= '[' && code <= '`') ||
+           (code >= '{' && code <= '~');
 }
 
 // Runs of ASCII punctuation and \p{P}.
 size_t punctuation_run(Text text, size_t at) {
     size_t end = at;
-    for (Glyph next = glyph_at(text, end); next.kind & kPunctuation || is_ascii_punctuation(next.code); next = glyph_at(text, end))
+    for (Glyph next = glyph_at(text, end); next.kind & kPunctuation || is_ascii_punctuation(next.code);
+         next = glyph_at(text, end))
         end += next.bytes;
     return end - at;
 }
 
 // \p{N}+ and \p{N}{1,N}
-size_t number_run(Text text, size_t at) {
-    return run_of(text, at, kNumber) - at;
-}
+size_t number_run(Text text, size_t at) { return run_of(text, at, kNumber) - at; }
 template <int kDigits>
 size_t number_group(Text text, size_t at) {
     return digits(text, at, kDigits);
 }
 
-// Falcon cuts runs of digits after bytes were renamed to characters, six of which are numeric in their own right
-// (the bytes of superscripts and fractions in Latin-1): characters of other scripts are cut there too.
+// Falcon cuts runs of digits after bytes were renamed to characters, six of which are numeric in their own
+// right (the bytes of superscripts and fractions in Latin-1): characters of other scripts are cut there too.
 // Matches a run of such bytes or a run of all others.
 size_t digit_byte_run(Text text, size_t at) {
     constexpr Text kNumeric = "0123456789\xB2\xB3\xB9\xBC\xBD\xBE";
@@ -181,9 +186,7 @@ size_t three_digits(Text text, size_t at) {
 }
 
 // [\r\n]
-size_t one_line_break(Text text, size_t at) {
-    return is_newline(static_cast<uint8_t>(text[at])) ? 1 : 0;
-}
+size_t one_line_break(Text text, size_t at) { return is_newline(static_cast<uint8_t>(text[at])) ? 1 : 0; }
 
 // \s? and then a run of the kinds
 template <int kKinds>
@@ -199,7 +202,8 @@ size_t deepseek_cjk(Text text, size_t at) {
     size_t end = at;
     for (;;) {
         const Glyph next = glyph_at(text, end);
-        if (!(next.code >= 0x800 && next.code <= 0x9FA5) && !(next.code >= 0xAC00 && next.code <= 0xD7FF)) return end - at;
+        if (!(next.code >= 0x800 && next.code <= 0x9FA5) && !(next.code >= 0xAC00 && next.code <= 0xD7FF))
+            return end - at;
         end += next.bytes;
     }
 }
@@ -209,16 +213,16 @@ size_t deepseek3_cjk(Text text, size_t at) {
     size_t end = at;
     for (;;) {
         const Glyph next = glyph_at(text, end);
-        if (!(next.code >= 0x4E00 && next.code <= 0x9FA5) && !(next.code >= 0x3040 && next.code <= 0x30FF)) return end - at;
+        if (!(next.code >= 0x4E00 && next.code <= 0x9FA5) && !(next.code >= 0x3040 && next.code <= 0x30FF))
+            return end - at;
         end += next.bytes;
     }
 }
 
-bool is_ascii_letter(uint32_t code) {
-    return (code >= 'A' && code <= 'Z') || (code >= 'a' && code <= 'z');
-}
+bool is_ascii_letter(uint32_t code) { return (code >= 'A' && code <= 'Z') || (code >= 'a' && code <= 'z'); }
 
-// [!-/:-~ without letters][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+// [!-/:-~ without letters][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|
+// ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
 size_t deepseek3(Text text, size_t at) {
     const Glyph first = glyph_at(text, at);
     if (is_ascii_punctuation(first.code) && is_ascii_letter(glyph_at(text, at + 1).code)) {
@@ -250,13 +254,16 @@ const std::vector<PreTokenizer>& table() {
         {"gpt-4o llama4 kanana2", {o200k<3, true>}},
         {"tekken", {o200k<1, false>}, true, true},
         {"falcon", {punctuation_run, gpt2, digit_byte_run, three_digits}},
-        {"deepseek-coder", {one_line_break, run_with_space<kLetter>, run_with_space<kPunctuation>, deepseek_cjk, number_group<1>}},
+        {"deepseek-coder",
+         {one_line_break, run_with_space<kLetter>, run_with_space<kPunctuation>, deepseek_cjk,
+          number_group<1>}},
         {"deepseek-v3 hunyuan-dense", {number_group<3>, deepseek3_cjk, deepseek3}},
     };
     return rows;
 }
 
-void split_by(const std::vector<PreTokenizer::Pattern>& patterns, size_t level, Text text, const std::function<void(Text)>& take) {
+void split_by(const std::vector<PreTokenizer::Pattern>& patterns, size_t level, Text text,
+              const std::function<void(Text)>& take) {
     if (level == patterns.size()) return take(text);
     size_t begin = 0;  // of what no match covers yet
     for (size_t at = 0; at < text.size();) {

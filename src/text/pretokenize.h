@@ -1,5 +1,5 @@
-// Pre-tokenizers: how a vocabulary cuts text into words before it merges bytes. Each is a row of a table: a name and
-// the patterns that are applied one after the other, each to the pieces that the one before left.
+// Pre-tokenizers: how a vocabulary cuts text into words before it merges bytes. Each is a row of a table: a
+// name and the patterns that are applied one after the other, each to the pieces that the one before left.
 // Knows no vocabulary.
 #pragma once
 
@@ -11,7 +11,7 @@
 namespace quant {
 
 struct PreTokenizer {
-    const char* names;       // the names that model files use, separated by spaces
+    const char* names;  // the names that model files use, separated by spaces
     // Bytes that the pattern matches at `at` (0: nothing). Sees only the piece that it cuts.
     using Pattern = size_t (*)(std::string_view piece, size_t at);
     std::vector<Pattern> patterns;

@@ -1,5 +1,6 @@
-// Score-driven merges as in SentencePiece (Kudo & Richardson 2018), turned into a table of symbol pairs when the vocabulary is read.
-// The text is cut wherever no token can lie across, so that words merge alone and repeat from a cache: the tokens are the same.
+// Score-driven merges as in SentencePiece (Kudo & Richardson 2018), turned into a table of symbol pairs when
+// the vocabulary is read. The text is cut wherever no token can lie across, so that words merge alone and
+// repeat from a cache: the tokens are the same.
 #include "text/spm.h"
 
 #include <algorithm>
@@ -17,7 +18,8 @@ constexpr std::string_view kSpace = "\u2581";
 bool mergeable(const Vocabulary& vocabulary, size_t id) {
     if (vocabulary.types.empty()) return true;
     const auto type = static_cast<TokenType>(vocabulary.types[id]);
-    return type == TokenType::normal || type == TokenType::user || type == TokenType::unused || type == TokenType::undefined;
+    return type == TokenType::normal || type == TokenType::user || type == TokenType::unused ||
+           type == TokenType::undefined;
 }
 
 // The character at the start of `text`; a byte that is none stands alone.
@@ -33,7 +35,8 @@ std::vector<uint32_t> rank_by_score(const std::vector<float>& scores, size_t cou
     std::sort(sorted.begin(), sorted.end(), std::greater<>());
     sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
     for (size_t i = 0; i < count; ++i)
-        ranks[i] = static_cast<uint32_t>(std::lower_bound(sorted.begin(), sorted.end(), scores[i], std::greater<>()) - sorted.begin());
+        ranks[i] = static_cast<uint32_t>(
+            std::lower_bound(sorted.begin(), sorted.end(), scores[i], std::greater<>()) - sorted.begin());
     return ranks;
 }
 
@@ -46,7 +49,9 @@ SpmEncoder::SpmEncoder(const Vocabulary& vocabulary, const ByteTokens& bytes)
     for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
         if (!mergeable(vocabulary, i)) continue;
         ids.push_back(static_cast<int32_t>(i));
-        for (std::string_view rest = vocabulary.tokens[i]; !rest.empty(); rest.remove_prefix(character(rest).size())) ++characters;
+        for (std::string_view rest = vocabulary.tokens[i]; !rest.empty();
+             rest.remove_prefix(character(rest).size()))
+            ++characters;
     }
     index_ = TokenIndex(ids.size() + std::min<size_t>(characters, 0x110000 + 256));
     for (const int32_t id : ids) index_.add(vocabulary.tokens[static_cast<size_t>(id)], id);
@@ -71,8 +76,8 @@ void SpmEncoder::add_characters(std::string_view token) {
 
 Status SpmEncoder::add_pairs(int32_t id, PrefixHashes& hashes, const std::vector<uint32_t>& ranks) {
     const std::string_view text = vocabulary_->tokens[static_cast<size_t>(id)];
-    const bool unused = !vocabulary_->types.empty() &&
-                        vocabulary_->types[static_cast<size_t>(id)] == static_cast<int32_t>(TokenType::unused);
+    const bool unused = !vocabulary_->types.empty() && vocabulary_->types[static_cast<size_t>(id)] ==
+                                                           static_cast<int32_t>(TokenType::unused);
     const auto tokens = static_cast<int32_t>(vocabulary_->tokens.size());
     hashes.assign(text);
     for (size_t cut = character(text).size(); cut < text.size(); cut += character(text.substr(cut)).size()) {
@@ -81,11 +86,14 @@ Status SpmEncoder::add_pairs(int32_t id, PrefixHashes& hashes, const std::vector
         const int32_t right = index_.find(text.substr(cut), hashes.part(cut, text.size()));
         if (right < 0) continue;
         pairs_.add(left, right, {ranks[static_cast<size_t>(id)], id});
-        if (unused && std::max(left, right) < tokens && unused_.add(id, 0, {0, left})) unused_.add(id, 1, {0, right});
+        if (unused && std::max(left, right) < tokens && unused_.add(id, 0, {0, left}))
+            unused_.add(id, 1, {0, right});
     }
-    // Natural vocabularies have fewer than 8 pairs a token; only tokens made to overlap in every way have more.
+    // Natural vocabularies have fewer than 8 pairs a token; only tokens made to overlap in every way have
+    // more.
     if (pairs_.size() > 32 * vocabulary_->tokens.size() + 65536)
-        return input_error("tokenizer.ggml.tokens: expected at most 32 ways to merge a token, on average; found more");
+        return input_error(
+            "tokenizer.ggml.tokens: expected at most 32 ways to merge a token, on average; found more");
     return {};
 }
 
@@ -134,8 +142,10 @@ void SpmEncoder::merge_word(std::string_view word, Merger& merger, std::vector<i
     size_t at = 0;
     for (const Merger::Symbol& symbol : merger.symbols) {
         if (symbol.bytes == 0) continue;
-        if (symbol.id >= 0 && static_cast<size_t>(symbol.id) < vocabulary_->tokens.size()) append_token(symbol.id, out);
-        else append_bytes(word.substr(at, symbol.bytes), out);
+        if (symbol.id >= 0 && static_cast<size_t>(symbol.id) < vocabulary_->tokens.size())
+            append_token(symbol.id, out);
+        else
+            append_bytes(word.substr(at, symbol.bytes), out);
         at += symbol.bytes;
     }
 }
@@ -161,8 +171,10 @@ void SpmEncoder::append_bytes(std::string_view bytes, std::vector<int32_t>& out)
     if (bytes == " ") bytes = kSpace;
     for (const char byte : bytes) {
         const int32_t id = bytes_[static_cast<uint8_t>(byte)];
-        if (id >= 0) out.push_back(id);
-        else if (vocabulary_->unk >= 0) out.push_back(vocabulary_->unk);
+        if (id >= 0)
+            out.push_back(id);
+        else if (vocabulary_->unk >= 0)
+            out.push_back(vocabulary_->unk);
     }
 }
 

@@ -1,5 +1,5 @@
-// SentencePiece BPE: characters merge by the scores of the tokens they would become; what is no token falls back to bytes.
-// Knows plain text only: special tokens and the space prefix are the caller's.
+// SentencePiece BPE: characters merge by the scores of the tokens they would become; what is no token falls
+// back to bytes. Knows plain text only: special tokens and the space prefix are the caller's.
 #pragma once
 
 #include <array>
@@ -34,12 +34,14 @@ private:
 
     const Vocabulary* vocabulary_;
     ByteTokens bytes_;
-    TokenIndex index_;       // tokens that text may become, and characters that only occur inside of them (ids from tokens.size() on)
-    int32_t symbols_;        // ids given so far
+    TokenIndex index_;  // tokens that text may become, and characters that only occur inside of them (ids
+                        // from tokens.size() on)
+    int32_t symbols_;   // ids given so far
     std::array<int32_t, 128> ascii_{};  // symbol of each ASCII character
     PairTable pairs_;
-    PairTable adjacent_;     // characters that stand side by side in some token: text may be cut between all others
-    PairTable unused_;       // (unused token, 0) -> left, (unused token, 1) -> right part
+    PairTable
+        adjacent_;  // characters that stand side by side in some token: text may be cut between all others
+    PairTable unused_;  // (unused token, 0) -> left, (unused token, 1) -> right part
 };
 
 }  // namespace quant

@@ -54,13 +54,17 @@ std::vector<TemplateLiteral> template_literals(std::string_view text) {
     return found;
 }
 
-std::string template_sum(std::string_view text, const std::vector<TemplateLiteral>& literals, size_t first, bool& complete) {
+std::string template_sum(std::string_view text, const std::vector<TemplateLiteral>& literals, size_t first,
+                         bool& complete) {
     std::string sum = literals[first].value;
     for (size_t i = first; i + 1 < literals.size(); ++i) {
-        const std::string_view between = without_blanks(text.substr(literals[i].end, literals[i + 1].begin - literals[i].end));
+        const std::string_view between =
+            without_blanks(text.substr(literals[i].end, literals[i + 1].begin - literals[i].end));
         const bool date = between == "+ strftime_now(";
-        if (date) sum += "{date:" + literals[i + 1].value + "}";
-        else if (between == "+" || between == ") +") sum += literals[i + 1].value;
+        if (date)
+            sum += "{date:" + literals[i + 1].value + "}";
+        else if (between == "+" || between == ") +")
+            sum += literals[i + 1].value;
         else {
             complete = between.empty() || between[0] != '+';
             return sum;

@@ -16,9 +16,7 @@ uint64_t mixed(uint64_t hash) {
     return hash ^ (hash >> 32);
 }
 
-uint64_t step(uint64_t hash, char byte) {
-    return hash * kBase + static_cast<uint8_t>(byte) + 1;
-}
+uint64_t step(uint64_t hash, char byte) { return hash * kBase + static_cast<uint8_t>(byte) + 1; }
 
 }  // namespace
 
@@ -41,7 +39,9 @@ size_t TokenIndex::place(std::string_view text, uint64_t hash) const {
     for (size_t at = mixed(hash) & mask;; at = (at + 1) & mask) {
         const Slot& slot = slots_[at];
         if (slot.id < 0) return at;
-        if (slot.hash == hash && slot.bytes == text.size() && std::memcmp(slot.text, text.data(), text.size()) == 0) return at;
+        if (slot.hash == hash && slot.bytes == text.size() &&
+            std::memcmp(slot.text, text.data(), text.size()) == 0)
+            return at;
     }
 }
 

@@ -14,7 +14,9 @@ namespace quant {
 class PrefixHashes {
 public:
     void assign(std::string_view text);
-    uint64_t part(size_t begin, size_t end) const { return prefix_[end] - prefix_[begin] * power_[end - begin]; }
+    uint64_t part(size_t begin, size_t end) const {
+        return prefix_[end] - prefix_[begin] * power_[end - begin];
+    }
 
 private:
     std::vector<uint64_t> prefix_;       // [bytes + 1]

@@ -1,5 +1,5 @@
-// The tokenizer that callers see: splits off special tokens, hands plain text to the encoder of the vocabulary's kind,
-// and turns ids back into bytes. Knows no files.
+// The tokenizer that callers see: splits off special tokens, hands plain text to the encoder of the
+// vocabulary's kind, and turns ids back into bytes. Knows no files.
 #include "text/tokenizer.h"
 
 #include <algorithm>
@@ -20,13 +20,26 @@ constexpr std::string_view kSpace = "\u2581";
 
 // Texts that end an answer in the model families that do not name them in a key.
 constexpr std::string_view kEndings[] = {
-    "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|endoftext|>", "<|end_of_text|>",
-    "<end_of_turn>", "<end_of_utterance>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<eos>", "</s>", "<｜end▁of▁sentence｜>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<end_of_turn>",
+    "<end_of_utterance>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<eos>",
+    "</s>",
+    "<｜end▁of▁sentence｜>",
 };
 
-bool is_blank(char byte) {
-    return byte == ' ' || (byte >= '\t' && byte <= '\r');
-}
+bool is_blank(char byte) { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
 
 std::string with_spaces(std::string_view text) {
     std::string out;
@@ -100,24 +113,29 @@ void Tokenizer::State::find_endings() {
     ends.assign(vocabulary.tokens.size(), false);
     for (const std::string_view text : kEndings) {
         const int32_t id = index.find(text);
-        if (id >= 0 && (type(id) != TokenType::normal || vocabulary.types.empty())) ends[static_cast<size_t>(id)] = true;
+        if (id >= 0 && (type(id) != TokenType::normal || vocabulary.types.empty()))
+            ends[static_cast<size_t>(id)] = true;
     }
     // Harmony (gpt-oss) closes each message with <|end|> and the whole answer with <|return|> or <|call|>.
     const int32_t end = index.find("<|end|>");
-    if (end >= 0 && index.find("<|return|>") >= 0 && index.find("<|call|>") >= 0) ends[static_cast<size_t>(end)] = false;
+    if (end >= 0 && index.find("<|return|>") >= 0 && index.find("<|call|>") >= 0)
+        ends[static_cast<size_t>(end)] = false;
     for (const int32_t id : {vocabulary.eos, vocabulary.eot, vocabulary.eom})
         if (id >= 0) ends[static_cast<size_t>(id)] = true;
 }
 
-// `first`: at the start of the whole text or right behind a special token, where SentencePiece models see a space.
+// `first`: at the start of the whole text or right behind a special token, where SentencePiece models see a
+// space.
 void Tokenizer::State::encode_text(std::string_view text, bool first, std::vector<int32_t>& out) const {
     if (text.empty()) return;
     if (const auto* bpe = std::get_if<BpeEncoder>(&encoder)) return bpe->encode(text, out);
     if (const auto* unigram = std::get_if<UnigramEncoder>(&encoder)) return unigram->encode(text, out);
     const auto* spm = std::get_if<SpmEncoder>(&encoder);
     if (!spm) return;
-    if (first && vocabulary.add_space_prefix) spm->encode(" " + std::string(text), out);
-    else spm->encode(text, out);
+    if (first && vocabulary.add_space_prefix)
+        spm->encode(" " + std::string(text), out);
+    else
+        spm->encode(text, out);
 }
 
 bool Tokenizer::State::eats_space(int32_t id) const {
@@ -128,7 +146,8 @@ bool Tokenizer::State::eats_space(int32_t id) const {
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special, bool parse_special) const {
     const State& state = *state_;
     std::vector<int32_t> out;
-    if (add_special && state.vocabulary.add_bos && state.vocabulary.bos >= 0) out.push_back(state.vocabulary.bos);
+    if (add_special && state.vocabulary.add_bos && state.vocabulary.bos >= 0)
+        out.push_back(state.vocabulary.bos);
     bool first = true;
     for (size_t at = 0; at < text.size();) {
         const SpecialTokens::Match match = state.special.next(text, at, parse_special);
@@ -140,7 +159,8 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special, 
         if (state.eats_space(match.id))
             while (at < text.size() && is_blank(text[at])) ++at;
     }
-    if (add_special && state.vocabulary.add_eos && state.vocabulary.eos >= 0) out.push_back(state.vocabulary.eos);
+    if (add_special && state.vocabulary.add_eos && state.vocabulary.eos >= 0)
+        out.push_back(state.vocabulary.eos);
     return out;
 }
 
@@ -176,16 +196,10 @@ bool Tokenizer::ends_generation(int32_t id) const {
     return state_->known(id) && state_->ends[static_cast<size_t>(id)];
 }
 
-int32_t Tokenizer::size() const {
-    return static_cast<int32_t>(state_->vocabulary.tokens.size());
-}
+int32_t Tokenizer::size() const { return static_cast<int32_t>(state_->vocabulary.tokens.size()); }
 
-int32_t Tokenizer::find(std::string_view token_text) const {
-    return state_->index.find(token_text);
-}
+int32_t Tokenizer::find(std::string_view token_text) const { return state_->index.find(token_text); }
 
-const Vocabulary& Tokenizer::vocabulary() const {
-    return state_->vocabulary;
-}
+const Vocabulary& Tokenizer::vocabulary() const { return state_->vocabulary; }
 
 }  // namespace quant

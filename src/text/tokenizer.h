@@ -12,12 +12,20 @@
 
 namespace quant {
 
-enum class TokenType : int32_t { undefined = 0, normal = 1, unknown = 2, control = 3, user = 4, unused = 5, byte = 6 };
+enum class TokenType : int32_t {
+    undefined = 0,
+    normal = 1,
+    unknown = 2,
+    control = 3,
+    user = 4,
+    unused = 5,
+    byte = 6
+};
 
 // What a model file says about its vocabulary; -1 = no such token.
 struct Vocabulary {
-    std::string model;                // "llama" (SentencePiece BPE), "gpt2" (byte-level BPE), "t5" (SentencePiece unigram)
-    std::string pre;                  // pre-tokenizer of "gpt2" models: "default", "llama-bpe", "qwen2" ...
+    std::string model;  // "llama" (SentencePiece BPE), "gpt2" (byte-level BPE), "t5" (SentencePiece unigram)
+    std::string pre;    // pre-tokenizer of "gpt2" models: "default", "llama-bpe", "qwen2" ...
     std::vector<std::string> tokens;
     std::vector<float> scores;        // empty: all 0
     std::vector<int32_t> types;       // empty: all normal
@@ -31,17 +39,19 @@ struct Vocabulary {
 
 class Tokenizer {
 public:
-    // Checks everything (ids in range, byte tokens well formed, merges with one space ...): errors name the key.
+    // Checks everything (ids in range, byte tokens well formed, merges with one space ...): errors name the
+    // key.
     static Result<Tokenizer> create(Vocabulary vocabulary);
     Tokenizer();
     Tokenizer(Tokenizer&&) noexcept;
     Tokenizer& operator=(Tokenizer&&) noexcept;
     ~Tokenizer();
 
-    // add_special: BOS/EOS as the vocabulary asks. parse_special: control tokens written in the text ("<|im_end|>") become their ids.
-    // Takes any bytes (invalid UTF-8 included); n log n in the length.
+    // add_special: BOS/EOS as the vocabulary asks. parse_special: control tokens written in the text
+    // ("<|im_end|>") become their ids. Takes any bytes (invalid UTF-8 included); n log n in the length.
     std::vector<int32_t> encode(std::string_view text, bool add_special, bool parse_special) const;
-    // The bytes a token stands for; control tokens give "" unless show_special. May be a part of a UTF-8 character.
+    // The bytes a token stands for; control tokens give "" unless show_special. May be a part of a UTF-8
+    // character.
     std::string piece(int32_t id, bool show_special = false) const;
     // Bytes of a sequence: the leading space of SentencePiece removed.
     std::string decode(std::span<const int32_t> ids, bool show_special = false) const;

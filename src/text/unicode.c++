@@ -36,9 +36,7 @@ uint32_t decoded(std::string_view text, size_t bytes) {
 
 }  // namespace
 
-uint8_t unicode_kind(uint32_t code) {
-    return code < kDirect ? direct()[code] : search(code);
-}
+uint8_t unicode_kind(uint32_t code) { return code < kDirect ? direct()[code] : search(code); }
 
 Glyph glyph_at(std::string_view text, size_t at) {
     if (at >= text.size()) return {};

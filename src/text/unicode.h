@@ -10,14 +10,14 @@ namespace quant {
 
 // Bits; letters have exactly one of the first three.
 enum Kind : uint8_t {
-    kUpper = 1,      // Lu, Lt
-    kLower = 2,      // Ll
-    kCaseless = 4,   // Lm, Lo
-    kMark = 8,       // M
-    kNumber = 16,    // N
+    kUpper = 1,         // Lu, Lt
+    kLower = 2,         // Ll
+    kCaseless = 4,      // Lm, Lo
+    kMark = 8,          // M
+    kNumber = 16,       // N
     kPunctuation = 32,  // P
-    kSymbol = 64,    // S
-    kSpace = 128,    // White_Space
+    kSymbol = 64,       // S
+    kSpace = 128,       // White_Space
     kLetter = kUpper | kLower | kCaseless,
 };
 

@@ -1,4 +1,5 @@
-// Viterbi search over a trie of tokens (Kudo 2018), in float and with the tie rules of SentencePiece 0.2, so that ids agree.
+// Viterbi search over a trie of tokens (Kudo 2018), in float and with the tie rules of SentencePiece 0.2, so
+// that ids agree.
 #include "text/unigram.h"
 
 #include <algorithm>
@@ -17,9 +18,7 @@ TokenType type_of(const Vocabulary& vocabulary, size_t id) {
     return vocabulary.types.empty() ? TokenType::normal : static_cast<TokenType>(vocabulary.types[id]);
 }
 
-size_t character_bytes(std::string_view text) {
-    return std::max<size_t>(1, utf8_length(text));
-}
+size_t character_bytes(std::string_view text) { return std::max<size_t>(1, utf8_length(text)); }
 
 }  // namespace
 
@@ -35,12 +34,14 @@ Result<UnigramEncoder> UnigramEncoder::create(const Vocabulary& vocabulary, cons
     encoder.scores_.resize(vocabulary.tokens.size(), 0);
     float low = std::numeric_limits<float>::max(), high = std::numeric_limits<float>::min();
     for (size_t i = 0; i < vocabulary.tokens.size(); ++i)
-        if (type_of(vocabulary, i) == TokenType::normal) low = std::min(low, encoder.scores_[i]), high = std::max(high, encoder.scores_[i]);
+        if (type_of(vocabulary, i) == TokenType::normal)
+            low = std::min(low, encoder.scores_[i]), high = std::max(high, encoder.scores_[i]);
     encoder.unknown_score_ = low - kUnknownPenalty;
     for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
         const std::string& text = vocabulary.tokens[i];
         const TokenType type = type_of(vocabulary, i);
-        if (text.empty() || text.size() > kLongest || (type != TokenType::normal && type != TokenType::user)) continue;
+        if (text.empty() || text.size() > kLongest || (type != TokenType::normal && type != TokenType::user))
+            continue;
         // A user's token beats every way to cut its text into others.
         if (type == TokenType::user) encoder.scores_[i] = static_cast<float>(text.size()) * high - 0.1f;
         int32_t node = 0;
@@ -78,8 +79,10 @@ std::string UnigramEncoder::normalized(std::string_view text) const {
         if (!any && vocabulary_->add_space_prefix) out += kSpace;
         any = true;
         for (const char byte : part)
-            if (byte == ' ') out += kSpace;
-            else out += byte;
+            if (byte == ' ')
+                out += kSpace;
+            else
+                out += byte;
         after_space = squeeze && part.ends_with(' ');
     }
     if (squeeze)
@@ -90,7 +93,7 @@ std::string UnigramEncoder::normalized(std::string_view text) const {
 void UnigramEncoder::encode(std::string_view raw, std::vector<int32_t>& out) const {
     const std::string text = normalized(raw);
     struct Best {
-        int32_t id = -1;      // of the token that ends here, -1: an unknown character
+        int32_t id = -1;  // of the token that ends here, -1: an unknown character
         size_t begin = 0;
         float score = 0;
         bool reached = false;
@@ -122,17 +125,21 @@ void UnigramEncoder::encode(std::string_view raw, std::vector<int32_t>& out) con
     bool unknown = false;
     for (auto cut = cuts.rbegin(); cut != cuts.rend(); ++cut) {
         const Best& best = ends[*cut];
-        if (best.id >= 0) out.push_back(best.id);
-        else append_unknown(std::string_view(text).substr(best.begin, *cut - best.begin), unknown, out);
+        if (best.id >= 0)
+            out.push_back(best.id);
+        else
+            append_unknown(std::string_view(text).substr(best.begin, *cut - best.begin), unknown, out);
         unknown = best.id < 0;
     }
 }
 
 // Bytes where the vocabulary has them; else one unknown token for a run of unknown characters.
-void UnigramEncoder::append_unknown(std::string_view text, bool follows_unknown, std::vector<int32_t>& out) const {
+void UnigramEncoder::append_unknown(std::string_view text, bool follows_unknown,
+                                    std::vector<int32_t>& out) const {
     if (byte_fallback_)
         for (const char byte : text) out.push_back(bytes_[static_cast<uint8_t>(byte)]);
-    else if (vocabulary_->unk >= 0 && !follows_unknown) out.push_back(vocabulary_->unk);
+    else if (vocabulary_->unk >= 0 && !follows_unknown)
+        out.push_back(vocabulary_->unk);
 }
 
 }  // namespace quant

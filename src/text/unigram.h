@@ -1,5 +1,5 @@
-// SentencePiece's unigram model: the text is normalized, then cut into the tokens whose scores have the largest sum.
-// Knows plain text only: special tokens are the caller's.
+// SentencePiece's unigram model: the text is normalized, then cut into the tokens whose scores have the
+// largest sum. Knows plain text only: special tokens are the caller's.
 #pragma once
 
 #include <string>
@@ -32,9 +32,9 @@ private:
     ByteTokens bytes_{};
     bool byte_fallback_ = false;
     Charsmap charsmap_;
-    PairTable edges_;             // (node, byte) -> node
-    std::vector<int32_t> ids_;    // token that ends at a node, -1: none
-    std::vector<float> scores_;   // of each token, as the search uses them
+    PairTable edges_;            // (node, byte) -> node
+    std::vector<int32_t> ids_;   // token that ends at a node, -1: none
+    std::vector<float> scores_;  // of each token, as the search uses them
     float unknown_score_ = 0;
 };
 

@@ -1,5 +1,5 @@
-// Whole characters out of pieces of them. Ill-formed bytes become U+FFFD as Unicode 15, section 3.9 recommends:
-// one for each longest part that could have begun a character.
+// Whole characters out of pieces of them. Ill-formed bytes become U+FFFD as Unicode 15, section 3.9
+// recommends: one for each longest part that could have begun a character.
 #include "base/utf8.h"
 #include "text/tokenizer.h"
 
@@ -9,10 +9,14 @@ namespace {
 
 constexpr std::string_view kReplacement = "\uFFFD";
 
-// Bytes of `text` (not empty, not beginning with a whole character) that are the beginning of some character; 0 if the first is none.
+// Bytes of `text` (not empty, not beginning with a whole character) that are the beginning of some character;
+// 0 if the first is none.
 size_t beginning(std::string_view text) {
     const auto first = static_cast<uint8_t>(text[0]);
-    const size_t whole = first >= 0xC2 && first < 0xE0 ? 2 : first >= 0xE0 && first < 0xF0 ? 3 : first >= 0xF0 && first < 0xF5 ? 4 : 0;
+    const size_t whole = first >= 0xC2 && first < 0xE0   ? 2
+                         : first >= 0xE0 && first < 0xF0 ? 3
+                         : first >= 0xF0 && first < 0xF5 ? 4
+                                                         : 0;
     size_t found = 0;
     for (std::string candidate; found + 1 < whole && found < text.size(); ++found) {
         candidate += text[found];

@@ -1,4 +1,5 @@
-// The one validate step of a vocabulary: after it, ids index and arrays match. Knows no files; errors name GGUF keys.
+// The one validate step of a vocabulary: after it, ids index and arrays match. Knows no files; errors name
+// GGUF keys.
 #pragma once
 
 #include "text/spm.h"
@@ -6,10 +7,12 @@
 
 namespace quant {
 
-inline constexpr size_t kTokenBytes = size_t{1} << 16;  // the longest tokens of real vocabularies have a few hundred bytes
+inline constexpr size_t kTokenBytes =
+    size_t{1} << 16;  // the longest tokens of real vocabularies have a few hundred bytes
 
 Status check_vocabulary(const Vocabulary& vocabulary);
-// The byte tokens "<0x00>" ... "<0xFF>" of a SentencePiece vocabulary; an error for one that is ill-formed or there twice.
+// The byte tokens "<0x00>" ... "<0xFF>" of a SentencePiece vocabulary; an error for one that is ill-formed or
+// there twice.
 Result<ByteTokens> find_byte_tokens(const Vocabulary& vocabulary);
 
 }  // namespace quant

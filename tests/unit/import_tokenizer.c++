@@ -1,4 +1,5 @@
-// Tokenizer files of Hugging Face folders: the same keys as the ecosystem's converter wrote, the same ids as public vectors.
+// Tokenizer files of Hugging Face folders: the same keys as the ecosystem's converter wrote, the same ids as
+// public vectors.
 #include "convert/import/tokenizer.h"
 
 #include <filesystem>
@@ -25,7 +26,8 @@ void write(const std::string& path, const std::string& text) {
     std::ofstream(path, std::ios::binary) << text;
 }
 
-Result<Metadata> imported(const std::string& folder, const std::string& architecture, const std::string& config_text) {
+Result<Metadata> imported(const std::string& folder, const std::string& architecture,
+                          const std::string& config_text) {
     LET(config, Json::parse(config_text, folder + "/config.json"));
     Metadata out;
     out.origin = folder;
@@ -41,7 +43,8 @@ std::vector<std::pair<std::string, Value>> tokenizer_entries(const Metadata& met
 }
 
 bool equal(const Value& a, const Value& b) {
-    return a.type == b.type && a.bits == b.bits && a.real == b.real && a.text == b.text && a.element == b.element && a.raw == b.raw && a.texts == b.texts;
+    return a.type == b.type && a.bits == b.bits && a.real == b.real && a.text == b.text &&
+           a.element == b.element && a.raw == b.raw && a.texts == b.texts;
 }
 
 std::string joined(const std::vector<int32_t>& ids) {
@@ -68,8 +71,10 @@ std::string trimmed(const std::string& text) {
 std::string unescaped(const std::string& line) {
     std::string out;
     for (size_t i = 0; i < line.size(); ++i) {
-        if (line[i] != '\\') out += line[i];
-        else if (++i < line.size()) out += line[i] == 'n' ? '\n' : line[i] == 'r' ? '\r' : line[i] == 't' ? '\t' : line[i];
+        if (line[i] != '\\')
+            out += line[i];
+        else if (++i < line.size())
+            out += line[i] == 'n' ? '\n' : line[i] == 'r' ? '\r' : line[i] == 't' ? '\t' : line[i];
     }
     return out;
 }
@@ -79,10 +84,12 @@ std::string field(int number, const std::string& bytes) {
     return std::string(1, static_cast<char>(number << 3 | 2)) + static_cast<char>(bytes.size()) + bytes;
 }
 std::string piece(const std::string& text, char type) {
-    return field(1, field(1, text) + std::string("\x15\x00\x00\x80\xBF", 5) + std::string("\x18") + type);  // score -1
+    return field(
+        1, field(1, text) + std::string("\x15\x00\x00\x80\xBF", 5) + std::string("\x18") + type);  // score -1
 }
 std::string small_model() {
-    return piece("<unk>", 2) + piece("<s>", 3) + piece("</s>", 3) + piece("a", 1) + field(2, std::string("\x18\x02", 2));
+    return piece("<unk>", 2) + piece("<s>", 3) + piece("</s>", 3) + piece("a", 1) +
+           field(2, std::string("\x18\x02", 2));
 }
 
 }  // namespace
@@ -91,7 +98,8 @@ TEST(same_keys_as_the_converter) {
     SHARED_OR_SKIP(shared);
     int compared = 0;
     std::vector<std::string> folders = {shared + "/models/tiny", shared + "/models/stories260K"};
-    for (const auto& entry : std::filesystem::directory_iterator(shared + "/models/arch")) folders.push_back(entry.path().string());
+    for (const auto& entry : std::filesystem::directory_iterator(shared + "/models/arch"))
+        folders.push_back(entry.path().string());
     for (const std::string& folder : folders) {
         const std::string name = std::filesystem::path(folder).filename();
         std::string model = folder + "/" + name + ".gguf";
@@ -100,7 +108,8 @@ TEST(same_keys_as_the_converter) {
         auto gguf = Gguf::open(model);
         CHECK_MSG(gguf.ok(), name);
         if (!gguf) continue;
-        auto found = imported(folder + "/hf", gguf->metadata().find("general.architecture")->text, read(folder + "/hf/config.json"));
+        auto found = imported(folder + "/hf", gguf->metadata().find("general.architecture")->text,
+                              read(folder + "/hf/config.json"));
         CHECK_MSG(found.ok(), name + (found.ok() ? "" : ": " + found.error().text));
         if (!found) continue;
         const auto expected = tokenizer_entries(gguf->metadata()), ours = tokenizer_entries(*found);
@@ -118,34 +127,47 @@ TEST(ids_of_public_tokenizers) {
     SHARED_OR_SKIP(shared);
     const struct {
         const char *folder, *architecture, *vectors;
-    } rows[] = {{"gpt2", "gpt2", "gpt-2"}, {"falcon", "falcon", "falcon"}, {"llama2", "llama", "llama-spm"}, {"qwen2", "qwen2", "qwen2"}, {"phi-3", "phi3", "phi-3"}};
+    } rows[] = {{"gpt2", "gpt2", "gpt-2"},
+                {"falcon", "falcon", "falcon"},
+                {"llama2", "llama", "llama-spm"},
+                {"qwen2", "qwen2", "qwen2"},
+                {"phi-3", "phi3", "phi-3"}};
     for (const auto& row : rows) {
         auto metadata = imported(shared + "/vocab/" + row.folder, row.architecture, "{}");
-        CHECK_MSG(metadata.ok(), std::string(row.folder) + (metadata.ok() ? "" : ": " + metadata.error().text));
+        CHECK_MSG(metadata.ok(),
+                  std::string(row.folder) + (metadata.ok() ? "" : ": " + metadata.error().text));
         if (!metadata) continue;
         auto vocabulary = read_vocabulary(*metadata);
         CHECK_MSG(vocabulary.ok(), row.folder);
         if (!vocabulary) continue;
         auto tokenizer = Tokenizer::create(std::move(*vocabulary));
-        CHECK_MSG(tokenizer.ok(), std::string(row.folder) + (tokenizer.ok() ? "" : ": " + tokenizer.error().text));
+        CHECK_MSG(tokenizer.ok(),
+                  std::string(row.folder) + (tokenizer.ok() ? "" : ": " + tokenizer.error().text));
         if (!tokenizer) continue;
         const std::string base = shared + "/vocab/gguf/ggml-vocab-" + row.vectors + ".gguf";
-        const auto texts = parts(read(base + ".inp"), "\n__ggml_vocab_test__\n"), ids = parts(read(base + ".out"), "\n");
-        // The qwen2 files here are of a model whose words end up the same; gpt2's added tokens of spaces came later than the vectors.
+        const auto texts = parts(read(base + ".inp"), "\n__ggml_vocab_test__\n"),
+                   ids = parts(read(base + ".out"), "\n");
+        // The qwen2 files here are of a model whose words end up the same; gpt2's added tokens of spaces came
+        // later than the vectors.
         for (size_t i = 0; i < std::min(texts.size(), ids.size()); ++i) {
             if (std::string(row.folder) == "gpt2" && texts[i].find("  ") != std::string::npos) continue;
             const std::string found = joined(tokenizer->encode(texts[i], false, true));
-            CHECK_MSG(found == trimmed(ids[i]), std::string(row.folder) + " text " + std::to_string(i) + ": expected " + ids[i] + ", found " + found);
+            CHECK_MSG(found == trimmed(ids[i]), std::string(row.folder) + " text " + std::to_string(i) +
+                                                    ": expected " + ids[i] + ", found " + found);
         }
     }
 }
 
 TEST(every_prefix_of_a_sentencepiece_file) {
     const std::string whole = small_model();
-    const auto bytes_of = [](const std::string& text) { return Bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size()); };
+    const auto bytes_of = [](const std::string& text) {
+        return Bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+    };
     auto model = read_sentencepiece(bytes_of(whole), "m");
     CHECK_MSG(model.ok(), model.ok() ? "" : model.error().text);
-    if (model) CHECK(model->pieces.size() == 4 && model->kind == SentencePieceModel::Kind::bpe && model->pieces[3].score == -1.0f);
+    if (model)
+        CHECK(model->pieces.size() == 4 && model->kind == SentencePieceModel::Kind::bpe &&
+              model->pieces[3].score == -1.0f);
     for (size_t size = 0; size < whole.size(); ++size) {
         auto part = read_sentencepiece(bytes_of(whole.substr(0, size)), "m");
         if (!part) CHECK(part.error().text.starts_with("m: expected"));
@@ -158,11 +180,13 @@ TEST(every_prefix_of_a_sentencepiece_file) {
         }
     CHECK(!read_sentencepiece(bytes_of(piece("\xFF", 1)), "m").ok());
     CHECK(!read_sentencepiece(bytes_of(piece("a", 7)), "m").ok());
-    CHECK(!read_sentencepiece(bytes_of(std::string("\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F", 11)), "m").ok());
+    CHECK(!read_sentencepiece(bytes_of(std::string("\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F", 11)), "m")
+               .ok());
 }
 
 TEST(folders_with_faults) {
-    const std::string json_start = R"({"model": {"type": "BPE", "vocab": )", json_end = R"(, "merges": ["a b"]}, "pre_tokenizer": {"type": "ByteLevel"}})";
+    const std::string json_start = R"({"model": {"type": "BPE", "vocab": )",
+                      json_end = R"(, "merges": ["a b"]}, "pre_tokenizer": {"type": "ByteLevel"}})";
     const struct {
         const char *file, *text, *part;
     } rows[] = {
@@ -175,10 +199,16 @@ TEST(folders_with_faults) {
         {"tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": 16777216}}})", "token ids from 0"},
         {"tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": 9000000}}})", "about 1 tokens"},
         {"tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [1]}})", "model.merges"},
-        {"tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a"]]}})", "model.merges"},
-        {"tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": 0}}, "pre_tokenizer": {"type": "Magic"}})", "unknown step 'Magic'"},
-        {"tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": 0}}, "pre_tokenizer": {"type": "Digits"}})", "none of the known"},
-        {"tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": 0}}, "added_tokens": [{"id": 1}]})", "added_tokens"},
+        {"tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a"]]}})",
+         "model.merges"},
+        {"tokenizer.json",
+         R"({"model": {"type": "BPE", "vocab": {"a": 0}}, "pre_tokenizer": {"type": "Magic"}})",
+         "unknown step 'Magic'"},
+        {"tokenizer.json",
+         R"({"model": {"type": "BPE", "vocab": {"a": 0}}, "pre_tokenizer": {"type": "Digits"}})",
+         "none of the known"},
+        {"tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": 0}}, "added_tokens": [{"id": 1}]})",
+         "added_tokens"},
         {"tokenizer_config.json", R"({"added_tokens_decoder": {"x": {"content": "y"}}})", "ids as keys"},
         {"tokenizer.model", "IQ== 0\n", "expected a SentencePiece model"},
         {"tokenizer.model", "\x0A\x05", "tokenizer.model: expected"},
@@ -186,7 +216,8 @@ TEST(folders_with_faults) {
     };
     for (const auto& row : rows) {
         const TemporaryFolder folder;
-        if (std::string(row.file) == "tokenizer_config.json") write(folder.at("tokenizer.json"), json_start + R"({"a": 0, "b": 1, "ab": 2})" + json_end);
+        if (std::string(row.file) == "tokenizer_config.json")
+            write(folder.at("tokenizer.json"), json_start + R"({"a": 0, "b": 1, "ab": 2})" + json_end);
         write(folder.at(row.file), row.text);
         auto found = imported(folder.path, "llama", "{}");
         CHECK_MSG(!found.ok() && found.error().text.find(row.part) != std::string::npos,
@@ -196,29 +227,36 @@ TEST(folders_with_faults) {
 
 TEST(added_tokens_templates_and_sizes) {
     const TemporaryFolder folder;
-    write(folder.at("tokenizer.json"), R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]},
+    write(folder.at("tokenizer.json"),
+          R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]},
         "added_tokens": [{"id": 3, "content": "<s>", "special": true}, {"id": 4, "content": "x▁y", "special": false},
                          {"id": 5, "content": "<|tool|>", "special": false}, {"id": 99, "content": "far", "special": true}],
         "pre_tokenizer": {"type": "ByteLevel"},
         "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}]}})");
     write(folder.at("tokenizer_config.json"), R"({"eos_token": {"content": "<|tool|>"}, "chat_template": [
         {"name": "default", "template": "T"}, {"name": "tool use", "template": "U"}]})");
-    auto found = imported(folder.path, "qwen2", R"({"vocab_size": 7, "pad_token_id": 70, "eos_token_id": [1, 2]})");
+    auto found =
+        imported(folder.path, "qwen2", R"({"vocab_size": 7, "pad_token_id": 70, "eos_token_id": [1, 2]})");
     CHECK_MSG(found.ok(), found.ok() ? "" : found.error().text);
     if (!found) return;
     const auto tokens = *found->find("tokenizer.ggml.tokens");
     CHECK((tokens.texts == std::vector<std::string>{"a", "b", "ab", "<s>", "x y", "<|tool|>", "[PAD6]"}));
-    CHECK(*found->get_i32s("tokenizer.ggml.token_type").value() == (std::vector<int32_t>{1, 1, 1, 3, 4, 3, 5}));
-    CHECK(*found->get_u32("tokenizer.ggml.bos_token_id").value() == 3 && *found->get_u32("tokenizer.ggml.eos_token_id").value() == 5);
-    CHECK(*found->get_bool("tokenizer.ggml.add_bos_token").value() && !found->find("tokenizer.ggml.padding_token_id"));
-    CHECK(found->find("tokenizer.chat_template")->text == "T" && found->find("tokenizer.chat_template.tool_use")->text == "U");
+    CHECK(*found->get_i32s("tokenizer.ggml.token_type").value() ==
+          (std::vector<int32_t>{1, 1, 1, 3, 4, 3, 5}));
+    CHECK(*found->get_u32("tokenizer.ggml.bos_token_id").value() == 3 &&
+          *found->get_u32("tokenizer.ggml.eos_token_id").value() == 5);
+    CHECK(*found->get_bool("tokenizer.ggml.add_bos_token").value() &&
+          !found->find("tokenizer.ggml.padding_token_id"));
+    CHECK(found->find("tokenizer.chat_template")->text == "T" &&
+          found->find("tokenizer.chat_template.tool_use")->text == "U");
     CHECK(found->find("tokenizer.ggml.pre")->text == "gpt-2");
 }
 
 // BPE with byte fallback is SentencePiece's: the order of merges becomes scores.
 TEST(byte_fallback_without_a_model_file) {
     const TemporaryFolder folder;
-    write(folder.at("tokenizer.json"), R"({"model": {"type": "BPE", "byte_fallback": true, "unk_token": "<unk>",
+    write(folder.at("tokenizer.json"),
+          R"({"model": {"type": "BPE", "byte_fallback": true, "unk_token": "<unk>",
         "vocab": {"<unk>": 0, "<s>": 1, "</s>": 2, "<0x41>": 3, "▁": 4, "a": 5, "b": 6, "c": 7, "bc": 8, "ab": 9},
         "merges": ["b c", "a b"]}, "added_tokens": [{"id": 1, "content": "<s>", "special": true}]})");
     auto found = imported(folder.path, "llama", "{}");
@@ -229,7 +267,8 @@ TEST(byte_fallback_without_a_model_file) {
     if (tokenizer) CHECK(joined(tokenizer->encode("abcA", false, false)) == "4 5 8 3");
 }
 
-// Our own small unigram models, with and without normalization rules and bytes: ids as the Python package gives them.
+// Our own small unigram models, with and without normalization rules and bytes: ids as the Python package
+// gives them.
 TEST(ids_of_unigram_models) {
     const std::string golden = "tests/golden/tokenizer/";
     std::vector<std::string> texts = parts(read(golden + "texts.txt"), "\n");
@@ -247,9 +286,13 @@ TEST(ids_of_unigram_models) {
         const std::vector<std::string> expected = parts(read(golden + name + ".txt"), "\n");
         CHECK(expected.size() == texts.size() + 1);
         for (size_t i = 0; i < texts.size(); ++i) {
-            const std::string text = unescaped(texts[i]), found = joined(tokenizer->encode(text, false, false));
-            CHECK_MSG(found == expected[i], name + " line " + std::to_string(i + 1) + ": expected " + expected[i] + ", found " + found);
-            if (name == "unigram-bytes") CHECK_MSG(tokenizer->decode(tokenizer->encode(text, true, false)) == text, name + " '" + text + "'");
+            const std::string text = unescaped(texts[i]),
+                              found = joined(tokenizer->encode(text, false, false));
+            CHECK_MSG(found == expected[i], name + " line " + std::to_string(i + 1) + ": expected " +
+                                                expected[i] + ", found " + found);
+            if (name == "unigram-bytes")
+                CHECK_MSG(tokenizer->decode(tokenizer->encode(text, true, false)) == text,
+                          name + " '" + text + "'");
         }
     }
 }
@@ -269,8 +312,11 @@ TEST(damaged_charsmaps) {
         Vocabulary vocabulary = base->vocabulary;
         vocabulary.charsmap = charsmap;
         auto tokenizer = Tokenizer::create(std::move(vocabulary));
-        if (tokenizer) tokenizer->encode("½ ﬁve \t e\u0301\xFF²", false, false);
-        else CHECK_MSG(tokenizer.error().text.find("precompiled_charsmap") != std::string::npos, tokenizer.error().text);
+        if (tokenizer)
+            tokenizer->encode("½ ﬁve \t e\u0301\xFF²", false, false);
+        else
+            CHECK_MSG(tokenizer.error().text.find("precompiled_charsmap") != std::string::npos,
+                      tokenizer.error().text);
     };
     for (size_t size = 1; size < whole.size(); size += 7) use(whole.substr(0, size));
     for (size_t at = 0; at < whole.size(); ++at) {

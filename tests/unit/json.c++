@@ -19,7 +19,8 @@ void refused(const std::string& text, const std::string& place, const std::strin
     auto json = Json::parse(text, "f");
     CHECK_MSG(!json.ok(), "accepted " + text.substr(0, 60));
     if (json) return;
-    CHECK_MSG(json.error().text.starts_with("f:" + place + ": expected ") && json.error().text.find(part) != std::string::npos,
+    CHECK_MSG(json.error().text.starts_with("f:" + place + ": expected ") &&
+                  json.error().text.find(part) != std::string::npos,
               text.substr(0, 60) + " -> " + json.error().text);
     CHECK(json.error().code == Code::input && json.error().text.find('\n') == std::string::npos);
 }
@@ -31,17 +32,22 @@ std::string nested(size_t levels, char open, char close) {
 }  // namespace
 
 TEST(values) {
-    auto json = Json::parse(" {\"a\" : [1, -2.5e3 ,true,false,null, \"x\"], \"b\":{\"c\":{}} ,\"\":[]}\r\n\t", "f");
+    auto json =
+        Json::parse(" {\"a\" : [1, -2.5e3 ,true,false,null, \"x\"], \"b\":{\"c\":{}} ,\"\":[]}\r\n\t", "f");
     CHECK_MSG(json.ok(), json.ok() ? "" : json.error().text);
     if (!json) return;
     const JsonValue root = json->root();
-    CHECK(root.size() == 3 && root.is(Kind::object) && root["a"].size() == 6 && root["b"]["c"].is(Kind::object));
+    CHECK(root.size() == 3 && root.is(Kind::object) && root["a"].size() == 6 &&
+          root["b"]["c"].is(Kind::object));
     std::vector<JsonValue> items;
     for (const JsonValue item : root["a"].items()) items.push_back(item);
-    CHECK(items[0].integer() == 1 && items[0].real() == 1.0 && items[1].real() == -2500.0 && !items[1].integer());
-    CHECK(items[2].boolean() == true && items[3].boolean() == false && items[4].is(Kind::null) && items[5].text() == "x");
+    CHECK(items[0].integer() == 1 && items[0].real() == 1.0 && items[1].real() == -2500.0 &&
+          !items[1].integer());
+    CHECK(items[2].boolean() == true && items[3].boolean() == false && items[4].is(Kind::null) &&
+          items[5].text() == "x");
     CHECK(!items[0].text() && !items[5].integer() && !items[5].boolean() && items[5].size() == 0);
-    CHECK(!root["none"] && !root["none"]["deeper"] && root["none"].is(Kind::missing) && root["none"].items().begin().left == 0);
+    CHECK(!root["none"] && !root["none"]["deeper"] && root["none"].is(Kind::missing) &&
+          root["none"].items().begin().left == 0);
     CHECK(root[""].is(Kind::array));
     std::string keys;
     for (const JsonValue member : root.items()) keys += std::string(member.key()) + ",";
@@ -49,14 +55,22 @@ TEST(values) {
 }
 
 TEST(numbers) {
-    for (const auto& [text, value] : {std::pair{"0", 0.0}, {"-0", -0.0}, {"12.5", 12.5}, {"1e2", 100.0}, {"1E+2", 100.0}, {"5e-1", 0.5}, {"1e-400", 0.0}}) {
+    for (const auto& [text, value] : {std::pair{"0", 0.0},
+                                      {"-0", -0.0},
+                                      {"12.5", 12.5},
+                                      {"1e2", 100.0},
+                                      {"1E+2", 100.0},
+                                      {"5e-1", 0.5},
+                                      {"1e-400", 0.0}}) {
         auto json = Json::parse(text, "f");
         CHECK_MSG(json.ok() && (json->root().real() == value || std::string(text) == "1e-400"), text);
     }
     CHECK(Json::parse("9223372036854775807", "f")->root().integer() == INT64_MAX);
-    CHECK(!Json::parse("9223372036854775808", "f")->root().integer() && Json::parse("9223372036854775808", "f")->root().real());
+    CHECK(!Json::parse("9223372036854775808", "f")->root().integer() &&
+          Json::parse("9223372036854775808", "f")->root().real());
     CHECK(!Json::parse("1e999", "f")->root().real());
-    for (const char* text : {"01", "+1", "1.", ".5", "1e", "1e+", "-", "--1", "0x1", "1_0", "NaN", "Infinity", "-Infinity"})
+    for (const char* text :
+         {"01", "+1", "1.", ".5", "1e", "1e+", "-", "--1", "0x1", "1_0", "NaN", "Infinity", "-Infinity"})
         CHECK_MSG(!Json::parse(text, "f").ok(), text);
 }
 
@@ -109,19 +123,23 @@ TEST(large_documents) {
     for (size_t i = 0; i < count; ++i) text += "\"k" + std::to_string(i) + "\":" + std::to_string(i) + ",";
     text.back() = '}';
     auto json = Json::parse(text, "f");
-    CHECK(json.ok() && json->root().size() == count && json->root()["k" + std::to_string(count - 1)].integer() == static_cast<int64_t>(count - 1));
+    CHECK(json.ok() && json->root().size() == count &&
+          json->root()["k" + std::to_string(count - 1)].integer() == static_cast<int64_t>(count - 1));
 }
 
 // Every prefix and many damages of a document: an answer, never harm.
 TEST(damaged_documents) {
-    const std::string whole = R"({"a":[1,-2.5e3,true,false,null,"x\u00e4\ud83d\ude00"],"b":{"c":{"d":[[[]]]}},"long key":"Ä€😀"})";
+    const std::string whole =
+        R"({"a":[1,-2.5e3,true,false,null,"x\u00e4\ud83d\ude00"],"b":{"c":{"d":[[[]]]}},"long key":"Ä€😀"})";
     CHECK(Json::parse(whole, "f").ok());
-    for (size_t size = 0; size < whole.size(); ++size) CHECK_MSG(!Json::parse(whole.substr(0, size), "f").ok(), whole.substr(0, size));
+    for (size_t size = 0; size < whole.size(); ++size)
+        CHECK_MSG(!Json::parse(whole.substr(0, size), "f").ok(), whole.substr(0, size));
     Rng rng(1);
     const uint64_t rounds = check::rounds("damaged documents", 20000, 500000);
     for (uint64_t i = 0; i < rounds; ++i) {
         std::string damaged = whole;
-        for (uint64_t n = rng.below(4) + 1; n > 0; --n) damaged[rng.below(damaged.size())] = static_cast<char>(rng.below(256));
+        for (uint64_t n = rng.below(4) + 1; n > 0; --n)
+            damaged[rng.below(damaged.size())] = static_cast<char>(rng.below(256));
         auto json = Json::parse(damaged, "f");
         if (json)
             for (const JsonValue member : json->root().items()) CHECK(member.key().size() <= damaged.size());

@@ -35,8 +35,10 @@ std::vector<std::string> lines_of(const std::string& text, const std::string& se
 std::string unescaped(const std::string& line) {
     std::string out;
     for (size_t i = 0; i < line.size(); ++i) {
-        if (line[i] != '\\') out += line[i];
-        else if (++i < line.size()) out += line[i] == 'n' ? '\n' : line[i] == 'r' ? '\r' : line[i] == 't' ? '\t' : line[i];
+        if (line[i] != '\\')
+            out += line[i];
+        else if (++i < line.size())
+            out += line[i] == 'n' ? '\n' : line[i] == 'r' ? '\r' : line[i] == 't' ? '\t' : line[i];
     }
     return out;
 }
@@ -66,18 +68,20 @@ Result<Tokenizer> load(const std::string& path) {
 }
 
 // Ids of each text against a line each.
-void check_ids(const Tokenizer& tokenizer, const std::vector<std::string>& texts, const std::vector<std::string>& expected,
-               const std::string& name) {
+void check_ids(const Tokenizer& tokenizer, const std::vector<std::string>& texts,
+               const std::vector<std::string>& expected, const std::string& name) {
     CHECK_MSG(texts.size() == expected.size() && !texts.empty(), name);
     for (size_t i = 0; i < std::min(texts.size(), expected.size()); ++i) {
         const std::string found = joined(tokenizer.encode(texts[i], false, true));
-        CHECK_MSG(found == trimmed(expected[i]), name + " text " + std::to_string(i) + " expected " + expected[i] + ", found " + found);
+        CHECK_MSG(found == trimmed(expected[i]),
+                  name + " text " + std::to_string(i) + " expected " + expected[i] + ", found " + found);
     }
 }
 
 void check_round_trip(const Tokenizer& tokenizer, const std::string& text, const std::string& name) {
     const std::string back = tokenizer.decode(tokenizer.encode(text, true, false));
-    CHECK_MSG(back == text, name + ": '" + text.substr(0, 60) + "' came back as '" + back.substr(0, 60) + "'");
+    CHECK_MSG(back == text,
+              name + ": '" + text.substr(0, 60) + "' came back as '" + back.substr(0, 60) + "'");
 }
 
 Vocabulary byte_vocabulary(const std::string& pre) {
@@ -86,8 +90,10 @@ Vocabulary byte_vocabulary(const std::string& pre) {
     vocabulary.pre = pre;
     bool merges = false;
     for (const std::string& line : lines_of(read(kGolden + "bytes.vocab"))) {
-        if (line.empty()) merges = true;
-        else (merges ? vocabulary.merges : vocabulary.tokens).push_back(line);
+        if (line.empty())
+            merges = true;
+        else
+            (merges ? vocabulary.merges : vocabulary.tokens).push_back(line);
     }
     return vocabulary;
 }
@@ -105,7 +111,8 @@ std::string json_text(const std::string& json, const std::string& key) {
     size_t at = json.find("\"" + key + "\": \"");
     std::string out;
     if (at == std::string::npos) return out;
-    for (at += key.size() + 5; json[at] != '"'; ++at) out += json[at] != '\\' ? json[at] : json[++at] == 'n' ? '\n' : json[at];
+    for (at += key.size() + 5; json[at] != '"'; ++at)
+        out += json[at] != '\\' ? json[at] : json[++at] == 'n' ? '\n' : json[at];
     return out;
 }
 
@@ -120,8 +127,8 @@ std::string json_ids(const std::string& json, const std::string& key) {
 
 TEST(words_of_every_pretokenizer) {
     const std::vector<std::string> texts = golden_texts();
-    for (const std::string name : {"gpt-2", "default", "starcoder", "llama-bpe", "qwen2", "qwen35", "gpt-4o", "tekken", "falcon",
-                                   "deepseek-coder", "deepseek-v3"}) {
+    for (const std::string name : {"gpt-2", "default", "starcoder", "llama-bpe", "qwen2", "qwen35", "gpt-4o",
+                                   "tekken", "falcon", "deepseek-coder", "deepseek-v3"}) {
         const std::vector<std::string> expected = lines_of(read(kGolden + "words-" + name + ".txt"));
         const PreTokenizer* pre = PreTokenizer::find(name);
         CHECK_MSG(pre && expected.size() == texts.size(), name);
@@ -133,16 +140,20 @@ TEST(words_of_every_pretokenizer) {
                 all += word;
             });
             CHECK_MSG(all == texts[i], name + " lost text of line " + std::to_string(i + 1));
-            CHECK_MSG(joined(sizes) == expected[i], name + " line " + std::to_string(i + 1) + " expected " + expected[i] + ", found " + joined(sizes));
+            CHECK_MSG(joined(sizes) == expected[i], name + " line " + std::to_string(i + 1) + " expected " +
+                                                        expected[i] + ", found " + joined(sizes));
         }
     }
 }
 
 TEST(every_name_of_a_pretokenizer_is_found) {
-    for (const std::string& name : lines_of(PreTokenizer::known(), " ")) CHECK_MSG(PreTokenizer::find(name) != nullptr, name);
-    for (const std::string name : {"llama3", "llama-v3", "smollm", "smaug-bpe", "command-r", "refact", "jais", "stablelm2"})
+    for (const std::string& name : lines_of(PreTokenizer::known(), " "))
         CHECK_MSG(PreTokenizer::find(name) != nullptr, name);
-    for (const std::string name : {"", " ", "gpt", "llama-bpe llama3", "GPT-2"}) CHECK_MSG(PreTokenizer::find(name) == nullptr, name);
+    for (const std::string name :
+         {"llama3", "llama-v3", "smollm", "smaug-bpe", "command-r", "refact", "jais", "stablelm2"})
+        CHECK_MSG(PreTokenizer::find(name) != nullptr, name);
+    for (const std::string name : {"", " ", "gpt", "llama-bpe llama3", "GPT-2"})
+        CHECK_MSG(PreTokenizer::find(name) == nullptr, name);
 }
 
 TEST(ids_of_byte_level_bpe) {
@@ -156,8 +167,8 @@ TEST(ids_of_byte_level_bpe) {
 }
 
 TEST(ids_of_sentencepiece_bpe) {
-    const std::pair<std::string, std::string> models[] = {{"tiny", "models/tiny/tiny-f16.gguf"},
-                                                          {"stories260K", "tests/golden/stories260K/stories260K.gguf"}};
+    const std::pair<std::string, std::string> models[] = {
+        {"tiny", "models/tiny/tiny-f16.gguf"}, {"stories260K", "tests/golden/stories260K/stories260K.gguf"}};
     for (const auto& [name, path] : models) {
         auto tokenizer = load(path);
         CHECK_MSG(tokenizer.ok(), tokenizer.ok() ? "" : tokenizer.error().text);
@@ -173,15 +184,16 @@ TEST(public_vocabularies) {
         auto tokenizer = load(path);
         CHECK_MSG(tokenizer.ok(), tokenizer.ok() ? "" : tokenizer.error().text);
         if (!tokenizer) continue;
-        check_ids(*tokenizer, lines_of(read(path + ".inp"), "\n__ggml_vocab_test__\n"), lines_of(read(path + ".out")),
-                  std::filesystem::path(path).stem());
+        check_ids(*tokenizer, lines_of(read(path + ".inp"), "\n__ggml_vocab_test__\n"),
+                  lines_of(read(path + ".out")), std::filesystem::path(path).stem());
     }
 }
 
 TEST(texts_of_reference_models) {
     SHARED_OR_SKIP(shared);
     std::vector<std::string> folders = {shared + "/models/tiny", shared + "/models/stories260K"};
-    for (const auto& entry : std::filesystem::directory_iterator(shared + "/models/arch")) folders.push_back(entry.path().string());
+    for (const auto& entry : std::filesystem::directory_iterator(shared + "/models/arch"))
+        folders.push_back(entry.path().string());
     int compared = 0;
     for (const std::string& folder : folders) {
         const std::string name = std::filesystem::path(folder).filename();
@@ -192,11 +204,14 @@ TEST(texts_of_reference_models) {
         CHECK_MSG(tokenizer.ok(), name);
         if (!tokenizer) continue;
         const std::string json = read(folder + "/logits.json");
-        // The reference's tokenizer put a space before the text; the file of every Gemma says that there is none.
+        // The reference's tokenizer put a space before the text; the file of every Gemma says that there is
+        // none.
         const std::string text = (name.starts_with("gemma") ? " " : "") + json_text(json, "text");
-        std::string found = joined(tokenizer->encode(text, true, false)), expected = trimmed(json_ids(json, "tokens"));
+        std::string found = joined(tokenizer->encode(text, true, false)),
+                    expected = trimmed(json_ids(json, "tokens"));
         // The references keep the first 96 tokens of their text.
-        CHECK_MSG((found + " ").starts_with(expected + " ") && expected.size() > 50, name + " expected " + expected + ", found " + found);
+        CHECK_MSG((found + " ").starts_with(expected + " ") && expected.size() > 50,
+                  name + " expected " + expected + ", found " + found);
         ++compared;
     }
     CHECK_MSG(compared >= 19, std::to_string(compared));
@@ -214,7 +229,8 @@ TEST(round_trips_of_books) {
     for (const std::string& path : vocabulary_files(shared)) {
         auto tokenizer = load(path);
         if (!tokenizer) continue;
-        for (const std::string& line : lines) check_round_trip(*tokenizer, line, std::filesystem::path(path).stem());
+        for (const std::string& line : lines)
+            check_round_trip(*tokenizer, line, std::filesystem::path(path).stem());
     }
 }
 
@@ -239,7 +255,8 @@ TEST(special_tokens_in_text) {
     Vocabulary vocabulary = byte_vocabulary("gpt-2");
     const auto first = static_cast<int32_t>(vocabulary.tokens.size());
     vocabulary.types.assign(vocabulary.tokens.size(), 1);
-    for (const auto& [text, type] : {std::pair{"<|im_end|>", 3}, {"<tool>", 4}, {"<tool>>", 4}, {"<|im_end|><tool>", 3}}) {
+    for (const auto& [text, type] :
+         {std::pair{"<|im_end|>", 3}, {"<tool>", 4}, {"<tool>>", 4}, {"<|im_end|><tool>", 3}}) {
         vocabulary.tokens.push_back(text);
         vocabulary.types.push_back(type);
     }
@@ -248,9 +265,12 @@ TEST(special_tokens_in_text) {
     auto tokenizer = Tokenizer::create(vocabulary);
     CHECK(tokenizer.ok());
     if (!tokenizer) return;
-    const auto has = [&](const std::vector<int32_t>& ids, int32_t id) { return std::count(ids.begin(), ids.end(), id); };
+    const auto has = [&](const std::vector<int32_t>& ids, int32_t id) {
+        return std::count(ids.begin(), ids.end(), id);
+    };
     const std::vector<int32_t> plain = tokenizer->encode("a<|im_end|>b<tool>>c", true, false);
-    CHECK(plain.front() == first && has(plain, first) == 1 && has(plain, first + 2) == 1 && has(plain, first + 1) == 0);
+    CHECK(plain.front() == first && has(plain, first) == 1 && has(plain, first + 2) == 1 &&
+          has(plain, first + 1) == 0);
     const std::vector<int32_t> parsed = tokenizer->encode("a<|im_end|>b<|im_end|><tool>c<tool>", false, true);
     CHECK(has(parsed, first) == 1 && has(parsed, first + 3) == 1 && has(parsed, first + 1) == 1);
     CHECK(parsed.size() == 6);
@@ -259,7 +279,8 @@ TEST(special_tokens_in_text) {
     CHECK(tokenizer->piece(first).empty() && tokenizer->piece(first, true) == "<|im_end|>");
     CHECK(tokenizer->ends_generation(first) && !tokenizer->ends_generation(first + 1));
     CHECK(tokenizer->find("<tool>") == first + 1 && tokenizer->find("<none>") == -1);
-    CHECK(tokenizer->piece(-1).empty() && tokenizer->piece(first + 4).empty() && !tokenizer->ends_generation(first + 4));
+    CHECK(tokenizer->piece(-1).empty() && tokenizer->piece(first + 4).empty() &&
+          !tokenizer->ends_generation(first + 4));
 }
 
 // A word that is a token wins over its merges where the family says so.
@@ -288,7 +309,8 @@ TEST(bytes_without_a_token) {
     if (tokenizer) CHECK(joined(tokenizer->encode("axb", false, false)) == "2");
 }
 
-// Which of two ways of equal sum wins, and what an unknown character costs: as the Python package decides for these pieces.
+// Which of two ways of equal sum wins, and what an unknown character costs: as the Python package decides for
+// these pieces.
 TEST(choices_of_the_unigram_model) {
     const auto ids = [](std::vector<std::pair<std::string, float>> pieces, const std::string& text) {
         Vocabulary vocabulary;
@@ -313,14 +335,16 @@ TEST(choices_of_the_unigram_model) {
 
 TEST(one_mebibyte_of_one_character) {
     std::vector<std::string> models = {"models/tiny/tiny-f16.gguf"};
-    if (const std::string shared = check::shared(); !shared.empty()) models.push_back(shared + "/vocab/gguf/ggml-vocab-llama-bpe.gguf");
+    if (const std::string shared = check::shared(); !shared.empty())
+        models.push_back(shared + "/vocab/gguf/ggml-vocab-llama-bpe.gguf");
     for (const std::string& model : models) {
         auto tokenizer = load(model);
         CHECK(tokenizer.ok());
         if (!tokenizer) continue;
         for (const char character : {'a', ' ', '\'', '\n', '1', '\0', '\xFF'}) {
             const std::string text(size_t{1} << (check::full() ? 20 : 17), character);
-            CHECK_MSG(tokenizer->decode(tokenizer->encode(text, false, true)) == text, model + " " + std::to_string(character));
+            CHECK_MSG(tokenizer->decode(tokenizer->encode(text, false, true)) == text,
+                      model + " " + std::to_string(character));
         }
     }
 }
@@ -329,9 +353,12 @@ TEST(any_bytes_come_back) {
     auto tokenizer = load("models/tiny/tiny-f16.gguf");
     CHECK(tokenizer.ok());
     if (!tokenizer) return;
-    for (const std::string& text : {std::string("\0a\0", 3), std::string("\xED\xA0\x80"), std::string("\xC3"), std::string("a\xF0\x9F\x98"),
-                                   std::string("\x80\x80\xC0\xAF\xFE"), std::string(" \xE2\x96\x81")})
-        CHECK_MSG(tokenizer->decode(tokenizer->encode(text, true, true)) == (text == " \xE2\x96\x81" ? "  " : text), text);
+    for (const std::string& text :
+         {std::string("\0a\0", 3), std::string("\xED\xA0\x80"), std::string("\xC3"),
+          std::string("a\xF0\x9F\x98"), std::string("\x80\x80\xC0\xAF\xFE"), std::string(" \xE2\x96\x81")})
+        CHECK_MSG(
+            tokenizer->decode(tokenizer->encode(text, true, true)) == (text == " \xE2\x96\x81" ? "  " : text),
+            text);
 }
 
 TEST(stream_passes_whole_characters) {
@@ -347,7 +374,8 @@ TEST(stream_passes_whole_characters) {
     CHECK(stream.push("\xF0\x9F") == "" && stream.push("\x98") == "" && stream.push("\x80") == "😀");
     CHECK(stream.push("\xE2\x82") == "" && stream.push("x") == "\uFFFDx");
     CHECK(stream.push("\xFF\xC0\x80") == "\uFFFD\uFFFD\uFFFD");
-    CHECK(stream.push("\xED\xA0\x80") == "\uFFFD\uFFFD\uFFFD");       // a surrogate: no byte of it could begin a character but the first
+    CHECK(stream.push("\xED\xA0\x80") ==
+          "\uFFFD\uFFFD\uFFFD");  // a surrogate: no byte of it could begin a character but the first
     CHECK(stream.push("\xF4\x90\x80\x80") == "\uFFFD\uFFFD\uFFFD\uFFFD");
     CHECK(stream.push("ok\xE2\x82") == "ok" && stream.flush() == "\uFFFD" && stream.flush().empty());
 }

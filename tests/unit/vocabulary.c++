@@ -45,7 +45,8 @@ void refused(const Vocabulary& vocabulary, const std::string& part) {
     CHECK_MSG(!tokenizer.ok(), "accepted what should say: " + part);
     if (tokenizer) return;
     CHECK_MSG(tokenizer.error().text.find(part) != std::string::npos, part + " in " + tokenizer.error().text);
-    CHECK_MSG(tokenizer.error().text.find('\n') == std::string::npos && tokenizer.error().text.size() < 1000, part);
+    CHECK_MSG(tokenizer.error().text.find('\n') == std::string::npos && tokenizer.error().text.size() < 1000,
+              part);
     CHECK(tokenizer.error().code == Code::input);
 }
 
@@ -98,14 +99,16 @@ TEST(sizes) {
     refused(changed(spm(), [](Vocabulary& v) { v.scores.push_back(0); }), "tokenizer.ggml.scores");
     refused(changed(spm(), [](Vocabulary& v) { v.types.pop_back(); }), "tokenizer.ggml.token_type");
     refused(changed(bpe(), [](Vocabulary& v) { v.types = {1}; }), "tokenizer.ggml.token_type");
-    accepted(changed(spm(), [](Vocabulary& v) { v.scores.clear(), v.types.clear(); }), "neither scores nor types");
+    accepted(changed(spm(), [](Vocabulary& v) { v.scores.clear(), v.types.clear(); }),
+             "neither scores nor types");
 }
 
 TEST(values) {
     refused(changed(spm(), [](Vocabulary& v) { v.types[4] = 7; }), "tokenizer.ggml.token_type[4]");
     refused(changed(spm(), [](Vocabulary& v) { v.types[4] = -1; }), "tokenizer.ggml.token_type[4]");
     refused(changed(spm(), [](Vocabulary& v) { v.scores[4] = std::nanf(""); }), "tokenizer.ggml.scores[4]");
-    accepted(changed(spm(), [](Vocabulary& v) { v.scores[4] = -std::numeric_limits<float>::infinity(); }), "infinite score");
+    accepted(changed(spm(), [](Vocabulary& v) { v.scores[4] = -std::numeric_limits<float>::infinity(); }),
+             "infinite score");
     refused(changed(spm(), [](Vocabulary& v) { v.model = "bert"; }), "tokenizer.ggml.model");
     refused(changed(spm(), [](Vocabulary& v) { v.model = ""; }), "tokenizer.ggml.model");
     refused(changed(bpe(), [](Vocabulary& v) { v.pre = "no-such"; }), "llama-bpe");
@@ -115,53 +118,69 @@ TEST(values) {
 
 TEST(special_ids) {
     const std::pair<const char*, int32_t Vocabulary::*> ids[] = {
-        {"bos", &Vocabulary::bos}, {"eos", &Vocabulary::eos}, {"eot", &Vocabulary::eot}, {"eom", &Vocabulary::eom},
-        {"unknown", &Vocabulary::unk}, {"padding", &Vocabulary::pad}, {"seperator", &Vocabulary::sep}};
+        {"bos", &Vocabulary::bos},      {"eos", &Vocabulary::eos},     {"eot", &Vocabulary::eot},
+        {"eom", &Vocabulary::eom},      {"unknown", &Vocabulary::unk}, {"padding", &Vocabulary::pad},
+        {"seperator", &Vocabulary::sep}};
     for (const auto& [name, member] : ids)
         for (const Vocabulary& base : {spm(), bpe()}) {
             const auto count = static_cast<int32_t>(base.tokens.size());
-            for (const int32_t id : {-2, count, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()})
-                refused(changed(base, [&, m = member](Vocabulary& v) { v.*m = id; }), std::string("tokenizer.ggml.") + name + "_token_id");
-            for (const int32_t id : {-1, 0, count - 1}) accepted(changed(base, [&, m = member](Vocabulary& v) { v.*m = id; }), name);
+            for (const int32_t id :
+                 {-2, count, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()})
+                refused(changed(base, [&, m = member](Vocabulary& v) { v.*m = id; }),
+                        std::string("tokenizer.ggml.") + name + "_token_id");
+            for (const int32_t id : {-1, 0, count - 1})
+                accepted(changed(base, [&, m = member](Vocabulary& v) { v.*m = id; }), name);
         }
-    accepted(changed(spm(), [](Vocabulary& v) { v.bos = v.eos = v.unk = -1, v.add_bos = v.add_eos = true; }), "flags without ids");
+    accepted(changed(spm(), [](Vocabulary& v) { v.bos = v.eos = v.unk = -1, v.add_bos = v.add_eos = true; }),
+             "flags without ids");
 }
 
 TEST(byte_tokens) {
-    for (const std::string text : {"<0x-1>", "<0xGG>", "<0x1>", "<0x100>", "0x41", "<0x+1>", "<0x 1>", "", "<0X41>", "<0x4 >"})
+    for (const std::string text :
+         {"<0x-1>", "<0xGG>", "<0x1>", "<0x100>", "0x41", "<0x+1>", "<0x 1>", "", "<0X41>", "<0x4 >"})
         refused(changed(spm(), [&](Vocabulary& v) { v.tokens[10] = text; }), "tokenizer.ggml.tokens[10]");
     refused(changed(spm(), [](Vocabulary& v) { v.tokens[10] = v.tokens[11]; }), "each byte token once");
     accepted(changed(spm(), [](Vocabulary& v) { v.types[10] = 1; }), "a byte missing");
     accepted(changed(spm(), [](Vocabulary& v) { v.types.assign(v.types.size(), 1); }), "no byte token");
-    accepted(changed(spm(), [](Vocabulary& v) { v.types.assign(v.types.size(), 1), v.unk = -1; }), "no byte token, no unknown");
+    accepted(changed(spm(), [](Vocabulary& v) { v.types.assign(v.types.size(), 1), v.unk = -1; }),
+             "no byte token, no unknown");
     auto tokenizer = Tokenizer::create(changed(spm(), [](Vocabulary& v) { v.types['x' + 7] = 1; }));
     CHECK(tokenizer.ok());
-    if (tokenizer) CHECK(tokenizer->encode("ax", false, false) == (std::vector<int32_t>{3, 4, 0}));  // unknown
+    if (tokenizer)
+        CHECK(tokenizer->encode("ax", false, false) == (std::vector<int32_t>{3, 4, 0}));  // unknown
 }
 
 TEST(merges) {
     for (const std::string merge : {"ab", "", " ", "a", "a ", " b", "a  b", "a b a", " a b"})
-        refused(changed(bpe(), [&](Vocabulary& v) { v.merges.push_back(merge); }), "tokenizer.ggml.merges[1]");
+        refused(changed(bpe(), [&](Vocabulary& v) { v.merges.push_back(merge); }),
+                "tokenizer.ggml.merges[1]");
     refused(changed(bpe(), [](Vocabulary& v) { v.merges.push_back("b a"); }), "needs the token 'ba'");
     refused(changed(bpe(), [](Vocabulary& v) { v.merges.push_back("c a"); }), "needs the token 'c'");
-    refused(changed(bpe(), [](Vocabulary& v) { v.merges.push_back("a " + std::string(60000, 'c')); }), "tokenizer.ggml.merges[1]");
+    refused(changed(bpe(), [](Vocabulary& v) { v.merges.push_back("a " + std::string(60000, 'c')); }),
+            "tokenizer.ggml.merges[1]");
     accepted(changed(bpe(), [](Vocabulary& v) { v.merges.clear(); }), "no merges");
     accepted(changed(bpe(), [](Vocabulary& v) { v.merges.push_back("a b"); }), "a merge twice");
 }
 
 TEST(odd_tokens) {
-    refused(changed(spm(), [](Vocabulary& v) { v.tokens[6] = std::string(size_t{1} << 20, 'a'); }), "tokenizer.ggml.tokens[6]");
-    refused(changed(bpe(), [](Vocabulary& v) { v.tokens[3] = std::string(kTokenBytes + 1, 'a'); }), "tokenizer.ggml.tokens[3]");
-    accepted(changed(spm(), [](Vocabulary& v) { v.tokens[6] = std::string(kTokenBytes, 'a'); }), "longest token");
-    for (const TokenType type : {TokenType::user, TokenType::control, TokenType::unused, TokenType::undefined})
+    refused(changed(spm(), [](Vocabulary& v) { v.tokens[6] = std::string(size_t{1} << 20, 'a'); }),
+            "tokenizer.ggml.tokens[6]");
+    refused(changed(bpe(), [](Vocabulary& v) { v.tokens[3] = std::string(kTokenBytes + 1, 'a'); }),
+            "tokenizer.ggml.tokens[3]");
+    accepted(changed(spm(), [](Vocabulary& v) { v.tokens[6] = std::string(kTokenBytes, 'a'); }),
+             "longest token");
+    for (const TokenType type :
+         {TokenType::user, TokenType::control, TokenType::unused, TokenType::undefined})
         for (const std::string text : {"", "a", "ab", "\xFF", " ", "\u2581", "x"})
             for (const Vocabulary& base : {spm(), bpe()})
-                accepted(changed(base, [&](Vocabulary& v) {
-                    if (v.types.empty()) v.types.assign(v.tokens.size(), 1);
-                    v.tokens.push_back(text);
-                    v.types.push_back(static_cast<int32_t>(type));
-                    if (!v.scores.empty()) v.scores.push_back(-5);
-                }), "a further token '" + text + "'");
+                accepted(changed(base,
+                                 [&](Vocabulary& v) {
+                                     if (v.types.empty()) v.types.assign(v.tokens.size(), 1);
+                                     v.tokens.push_back(text);
+                                     v.types.push_back(static_cast<int32_t>(type));
+                                     if (!v.scores.empty()) v.scores.push_back(-5);
+                                 }),
+                         "a further token '" + text + "'");
 }
 
 // An unused token may be merged through but is never a result.
@@ -176,7 +195,8 @@ TEST(unused_tokens_fall_apart) {
     CHECK(tokenizer->encode("aba", false, false) == (std::vector<int32_t>{3, tokenizer->size() - 1}));
 }
 
-// Tokens that are all prefixes of each other, a million merges: time and memory stay near the size of the input.
+// Tokens that are all prefixes of each other, a million merges: time and memory stay near the size of the
+// input.
 TEST(no_quadratic_vocabulary) {
     Vocabulary nested = spm();
     for (size_t length = 3; length < 3000; ++length) {
@@ -239,7 +259,8 @@ TEST(defaults_outside_of_the_vocabulary) {
             auto read = read_vocabulary(metadata_of(base));
             CHECK(read.ok());
             if (!read) continue;
-            for (const int32_t id : {read->bos, read->eos, read->unk}) CHECK(id < static_cast<int32_t>(count));
+            for (const int32_t id : {read->bos, read->eos, read->unk})
+                CHECK(id < static_cast<int32_t>(count));
             accepted(std::move(*read), "defaults");
         }
 }
@@ -253,22 +274,27 @@ TEST(explicit_ids_outside_of_the_vocabulary) {
             auto read = read_vocabulary(metadata);
             const bool strict = key == std::string("bos") || key == std::string("eos");
             CHECK_MSG(read.ok() != strict, name);
-            if (!read) CHECK_MSG(read.error().text.find(name) != std::string::npos, read.error().text);
-            else CHECK(read->pad == -1 && read->eot == -1 && read->unk == 0);  // the defaults
+            if (!read)
+                CHECK_MSG(read.error().text.find(name) != std::string::npos, read.error().text);
+            else
+                CHECK(read->pad == -1 && read->eot == -1 && read->unk == 0);  // the defaults
         }
 }
 
 TEST(metadata_of_wrong_types) {
-    for (const char* key : {"model", "pre", "tokens", "scores", "token_type", "merges", "bos_token_id", "eos_token_id", "add_bos_token",
-                            "add_space_prefix"}) {
+    for (const char* key : {"model", "pre", "tokens", "scores", "token_type", "merges", "bos_token_id",
+                            "eos_token_id", "add_bos_token", "add_space_prefix"}) {
         const std::string name = std::string("tokenizer.ggml.") + key;
-        const std::pair<const char*, Value> values[] = {{"f32", Value::of_f32(1)}, {"strings", Value::of_strings({"a"})},
-                                                        {"string", Value::of_string("x")}, {"floats", Value::of_f32s(std::vector<float>{1})}};
+        const std::pair<const char*, Value> values[] = {{"f32", Value::of_f32(1)},
+                                                        {"strings", Value::of_strings({"a"})},
+                                                        {"string", Value::of_string("x")},
+                                                        {"floats", Value::of_f32s(std::vector<float>{1})}};
         for (const auto& [kind, value] : values) {
-            const std::string right = key == std::string("model") || key == std::string("pre")       ? "string"
-                                      : key == std::string("tokens") || key == std::string("merges") ? "strings"
-                                      : key == std::string("scores")                                 ? "floats"
-                                                                                                     : "";
+            const std::string right = key == std::string("model") || key == std::string("pre") ? "string"
+                                      : key == std::string("tokens") || key == std::string("merges")
+                                          ? "strings"
+                                      : key == std::string("scores") ? "floats"
+                                                                     : "";
             if (kind == right) continue;
             Metadata metadata = metadata_of(spm());
             metadata.set(name, value);
@@ -293,13 +319,16 @@ TEST(ends_of_generation) {
         return static_cast<int32_t>(vocabulary.tokens.size()) - 1;
     };
     const int32_t named = add("[stop]", TokenType::control), turn = add("<end_of_turn>", TokenType::control);
-    const int32_t end = add("<|end|>", TokenType::user), text = add("</s>", TokenType::normal), other = add("<|start|>", TokenType::control);
+    const int32_t end = add("<|end|>", TokenType::user), text = add("</s>", TokenType::normal),
+                  other = add("<|start|>", TokenType::control);
     vocabulary.eot = named;
     auto tokenizer = Tokenizer::create(vocabulary);
     CHECK(tokenizer.ok());
     if (!tokenizer) return;
-    CHECK(tokenizer->ends_generation(named) && tokenizer->ends_generation(turn) && tokenizer->ends_generation(end));
-    CHECK(!tokenizer->ends_generation(text) && !tokenizer->ends_generation(other) && !tokenizer->ends_generation(0));
+    CHECK(tokenizer->ends_generation(named) && tokenizer->ends_generation(turn) &&
+          tokenizer->ends_generation(end));
+    CHECK(!tokenizer->ends_generation(text) && !tokenizer->ends_generation(other) &&
+          !tokenizer->ends_generation(0));
     const int32_t last = add("<|return|>", TokenType::control);
     add("<|call|>", TokenType::control);
     auto harmony = Tokenizer::create(vocabulary);
