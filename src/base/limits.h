@@ -8,7 +8,7 @@ namespace quant::limits {
 inline constexpr uint64_t kKeyBytes = 65535;             // the specification's own limit
 inline constexpr uint64_t kStringBytes = uint64_t{16} << 20;   // the longest real chat templates are below 100 KiB
 inline constexpr uint64_t kArrayElements = uint64_t{1} << 28;  // merges of the largest vocabularies: below 2^19
-inline constexpr uint64_t kKeys = uint64_t{1} << 20;
+inline constexpr uint64_t kKeys = uint64_t{1} << 19;  // smallest ones take 136 bytes each: 64 MiB beside 4 x header
 inline constexpr uint64_t kTensors = uint64_t{1} << 20;
 inline constexpr uint32_t kTensorNameBytes = 63;         // stock readers keep 64 with the terminator
 inline constexpr uint32_t kDims = 4;

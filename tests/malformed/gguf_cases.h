@@ -62,8 +62,8 @@ public:
         add("one key, no room", "the file has room for 0", Builder().header(0, 1));
         add("one tensor, no room", "the file has room for 0", Builder().header(1, 0));
         add("3 keys, room for 2", "claims 3 keys, the file has room for 2", Builder().header(0, 3).fill(28));
-        add("keys at the limit", "the file has room for", Builder().header(0, uint64_t{1} << 20).fill(1000));
-        add("keys above the limit", "at most 1048576 are allowed", Builder().header(0, (uint64_t{1} << 20) + 1).fill(1000));
+        add("keys at the limit", "the file has room for", Builder().header(0, uint64_t{1} << 19).fill(1000));
+        add("keys above the limit", "at most 524288 are allowed", Builder().header(0, (uint64_t{1} << 19) + 1).fill(1000));
         add("tensors above the limit", "at most 1048576 are allowed", Builder().header((uint64_t{1} << 20) + 1, 0).fill(1000));
     }
 
