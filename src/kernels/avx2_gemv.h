@@ -1,6 +1,6 @@
 // Block formats times one activation row, straight from the stored layout, for AVX2 and (with QUANT_KERNELS_VNNI) AVX-512.
-// Bound by memory: the aim is to read each block once, with few enough instructions that the reading never waits. Rows are
-// taken four at a time, so that the loads of the activation serve four products and four rows hide each other's latency.
+// Bound by memory: the aim is to read each block once, with few enough instructions that the reading never waits. One row
+// at a time: four rows side by side shared the loads of the activation but ran out of registers, and were three times slower.
 //
 // Integer dot products per group are exact: u8 x s8 pairs stay below 2^15 (63 * 127 * 2); signed codes go in as
 // |w| and x * sign(w), at most 128 * 127 * 2.
@@ -131,26 +131,31 @@ inline void add_unit(const uint8_t* b, int64_t u, const Activations& x, __m256& 
     }
 }
 
-template <class F, int kRows>
-inline void gemv_rows(const uint8_t* w, int64_t row_bytes, int64_t units, const Activations& x, float* y) {
-    __m256 sum[kRows];
-    __m128 minimum[kRows];
-    for (int r = 0; r < kRows; ++r) {
-        sum[r] = _mm256_setzero_ps();
-        minimum[r] = _mm_setzero_ps();
+// One row: kSums units at a time, each with a sum of its own, so that no addition waits for the one before.
+template <class F>
+inline float gemv_row(const uint8_t* b, int64_t units, const Activations& x) {
+    constexpr int kSums = F::kUnit == 32 ? 4 : 1;  // longer units have enough independent work within
+    __m256 sum[kSums];
+    __m128 minimum[kSums];
+    for (int i = 0; i < kSums; ++i) {
+        sum[i] = _mm256_setzero_ps();
+        minimum[i] = _mm_setzero_ps();
     }
-    for (int64_t u = 0; u < units; ++u) {
-#pragma GCC unroll 4
-        for (int r = 0; r < kRows; ++r) {
-            const uint8_t* b = w + r * row_bytes + u * F::kBytes;
-            // Far enough ahead to cover the latency of memory at full bandwidth; past the end it does nothing.
-            _mm_prefetch(reinterpret_cast<const char*>(b) + 1024, _MM_HINT_T0);
-            add_unit<F>(b, u, x, sum[r], minimum[r]);
+    int64_t u = 0;
+    for (; u + kSums <= units; u += kSums) {
+        // Far enough ahead to cover the latency of memory at full bandwidth; past the end it does nothing.
+        for (int line = 0; line < kSums * F::kBytes; line += 64) {
+            _mm_prefetch(reinterpret_cast<const char*>(b) + 2048 + line, _MM_HINT_T0);
         }
+#pragma GCC unroll 4
+        for (int i = 0; i < kSums; ++i, b += F::kBytes) add_unit<F>(b, u + i, x, sum[i], minimum[i]);
     }
-    for (int r = 0; r < kRows; ++r) {
-        y[r] = horizontal_sum(sum[r]) + (F::kMinimum && !F::kSuper ? _mm_cvtss_f32(_mm_movehdup_ps(minimum[r])) : 0.0f);
+    for (; u < units; ++u, b += F::kBytes) add_unit<F>(b, u, x, sum[0], minimum[0]);
+    for (int i = 1; i < kSums; ++i) {
+        sum[0] = _mm256_add_ps(sum[0], sum[i]);
+        minimum[0] = _mm_add_ps(minimum[0], minimum[i]);
     }
+    return horizontal_sum(sum[0]) + (F::kMinimum && !F::kSuper ? _mm_cvtss_f32(_mm_movehdup_ps(minimum[0])) : 0.0f);
 }
 
 template <class F>
@@ -170,9 +175,9 @@ void gemv(const MatmulArgs& args) {
             }
         }
         float* y = args.y + t * args.y_stride;
-        int64_t row = args.row_begin;
-        for (; row + 4 <= args.row_end; row += 4) gemv_rows<F, 4>(args.w.data + row * row_bytes, row_bytes, units, x, y + row);
-        for (; row < args.row_end; ++row) gemv_rows<F, 1>(args.w.data + row * row_bytes, row_bytes, units, x, y + row);
+        for (int64_t row = args.row_begin; row < args.row_end; ++row) {
+            y[row] = gemv_row<F>(args.w.data + row * row_bytes, units, x);
+        }
     }
 }
 
