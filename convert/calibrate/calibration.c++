@@ -14,7 +14,8 @@ constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 
 Result<std::vector<int32_t>> windows_of(const Model& model, const CalibrationOptions& options) {
     std::vector<int32_t> tokens;
-    const auto wanted = static_cast<size_t>(options.windows < 0 ? int64_t{1} << 40 : options.windows * options.window);
+    const auto wanted =
+        static_cast<size_t>(options.windows < 0 ? int64_t{1} << 40 : options.windows * options.window);
     for (const std::string& path : options.texts) {
         if (tokens.size() >= wanted) break;
         LET(text, read_text_file(path, kMaxTextBytes));
@@ -23,8 +24,10 @@ Result<std::vector<int32_t>> windows_of(const Model& model, const CalibrationOpt
     }
     const auto window = static_cast<size_t>(options.window);
     if (tokens.size() < 2 * window)
-        return input_error(escaped(options.texts.front()) + format_text(": %zu tokens of calibration text, expected at least %zu "
-                                                                        "(two windows)", tokens.size(), 2 * window));
+        return input_error(escaped(options.texts.front()) +
+                           format_text(": %zu tokens of calibration text, expected at least %zu "
+                                       "(two windows)",
+                                       tokens.size(), 2 * window));
     tokens.resize(std::min(tokens.size(), wanted) / window * window);
     const Vocabulary& vocabulary = model.tokenizer().vocabulary();
     if (vocabulary.add_bos && vocabulary.bos >= 0)
@@ -34,8 +37,9 @@ Result<std::vector<int32_t>> windows_of(const Model& model, const CalibrationOpt
 
 }  // namespace
 
-Result<Calibration> calibrate_and_round(const std::string& model_path, const Plan& plan, const CalibrationOptions& options,
-                                        int threads, const CalibrationProgress& progress) {
+Result<Calibration> calibrate_and_round(const std::string& model_path, const Plan& plan,
+                                        const CalibrationOptions& options, int threads,
+                                        const CalibrationProgress& progress) {
     LET(model, Model::load(model_path));
     LET(tokens, windows_of(*model, options));
     Calibration out;

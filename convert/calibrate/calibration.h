@@ -1,4 +1,5 @@
-// From calibration texts to rounded tensors: loads the model, cuts the texts into windows, rounds layer by layer.
+// From calibration texts to rounded tensors: loads the model, cuts the texts into windows, rounds layer by
+// layer.
 #pragma once
 
 #include <functional>
@@ -26,8 +27,10 @@ struct Calibration {
 // `done` of `total` windows through a layer or a part of one, and what is at hand. Returns false to stop.
 using CalibrationProgress = std::function<bool(int64_t done, int64_t total, const std::string& what)>;
 
-// `model_path` is a GGUF of a known architecture. Errors: the model's and the texts' own; a text of less than two windows.
-Result<Calibration> calibrate_and_round(const std::string& model_path, const Plan& plan, const CalibrationOptions& options,
-                                        int threads, const CalibrationProgress& progress);
+// `model_path` is a GGUF of a known architecture. Errors: the model's and the texts' own; a text of less than
+// two windows.
+Result<Calibration> calibrate_and_round(const std::string& model_path, const Plan& plan,
+                                        const CalibrationOptions& options, int threads,
+                                        const CalibrationProgress& progress);
 
 }  // namespace quant

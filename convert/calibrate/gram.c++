@@ -9,11 +9,13 @@ namespace {
 
 constexpr int64_t kPiece = 32;  // rows of the result at once
 
-void transpose(const float* from, int64_t stride, int64_t tokens, int64_t cols, std::vector<float>& to, ThreadPool& pool) {
+void transpose(const float* from, int64_t stride, int64_t tokens, int64_t cols, std::vector<float>& to,
+               ThreadPool& pool) {
     to.resize(static_cast<size_t>(tokens * cols));
     pool.for_each_piece(cols, kPiece, [&](int64_t begin, int64_t end, int) {
         for (int64_t t = 0; t < tokens; ++t)
-            for (int64_t c = begin; c < end; ++c) to[static_cast<size_t>(c * tokens + t)] = from[t * stride + c];
+            for (int64_t c = begin; c < end; ++c)
+                to[static_cast<size_t>(c * tokens + t)] = from[t * stride + c];
     });
 }
 
@@ -22,8 +24,8 @@ void transpose(const float* from, int64_t stride, int64_t tokens, int64_t cols, 
 ProductSum::ProductSum(int64_t left_cols, int64_t right_cols)
     : left_cols_(left_cols), right_cols_(right_cols), sum_(static_cast<size_t>(left_cols * right_cols)) {}
 
-void ProductSum::add(const float* left, int64_t left_stride, const float* right, int64_t right_stride, int64_t tokens,
-                     ThreadPool& pool) {
+void ProductSum::add(const float* left, int64_t left_stride, const float* right, int64_t right_stride,
+                     int64_t tokens, ThreadPool& pool) {
     transpose(left, left_stride, tokens, left_cols_, left_, pool);
     const bool same = left == right;
     if (!same) transpose(right, right_stride, tokens, right_cols_, right_, pool);
@@ -47,7 +49,8 @@ void ProductSum::add(const float* left, int64_t left_stride, const float* right,
         kernels().matmul_exact(args);
         for (int64_t i = begin; i < end; ++i)
             for (int64_t j = 0; j < right_cols_; ++j)
-                sum_[static_cast<size_t>(i * right_cols_ + j)] += static_cast<double>(args.y[(i - begin) * right_cols_ + j]);
+                sum_[static_cast<size_t>(i * right_cols_ + j)] +=
+                    static_cast<double>(args.y[(i - begin) * right_cols_ + j]);
     });
     tokens_ += tokens;
 }

@@ -14,7 +14,8 @@ class ProductSum {
 public:
     ProductSum(int64_t left_cols, int64_t right_cols);
     // Adds `tokens` rows of both; strides in floats. Same result for any number of threads.
-    void add(const float* left, int64_t left_stride, const float* right, int64_t right_stride, int64_t tokens, ThreadPool& pool);
+    void add(const float* left, int64_t left_stride, const float* right, int64_t right_stride, int64_t tokens,
+             ThreadPool& pool);
     // The sums divided by `count`.
     std::vector<float> mean(double count) const;
     int64_t tokens() const { return tokens_; }

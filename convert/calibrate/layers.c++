@@ -11,17 +11,20 @@ std::vector<Site> sites_of(const Graph& graph) {
     for (const Node& node : graph.nodes()) {
         if (node.op != Op::matmul) continue;
         const ValueId input = node.inputs[1];
-        auto site = std::find_if(sites.begin(), sites.end(), [&](const Site& each) { return each.input == input; });
+        auto site =
+            std::find_if(sites.begin(), sites.end(), [&](const Site& each) { return each.input == input; });
         if (site == sites.end()) site = sites.insert(sites.end(), Site{input, {}, false});
         site->weights.push_back(graph.value(node.inputs[0]).name);
         for (const Node& reader : graph.nodes())
-            if (reader.op == Op::add && reader.inputs[0] == node.output && graph.value(reader.inputs[1]).extent == Extent::tokens)
+            if (reader.op == Op::add && reader.inputs[0] == node.output &&
+                graph.value(reader.inputs[1]).extent == Extent::tokens)
                 site->writes_residual = true;
     }
     return sites;
 }
 
-Result<PartRunner> PartRunner::create(const Model& model, const Weights& weights, int64_t window, ThreadPool& pool) {
+Result<PartRunner> PartRunner::create(const Model& model, const Weights& weights, int64_t window,
+                                      ThreadPool& pool) {
     PartRunner runner;
     runner.model_ = &model;
     runner.weights_ = &weights;
@@ -37,7 +40,8 @@ Result<PartRunner> PartRunner::create(const Model& model, const Weights& weights
 Status PartRunner::load(Part part, int32_t layer) { return load_until(part, layer, kNoValue); }
 
 Status PartRunner::load_until(Part part, int32_t layer, ValueId until) {
-    PartGraph made = build_part(model_->architecture(), model_->config(), *weights_, {window_, window_}, part, layer);
+    PartGraph made =
+        build_part(model_->architecture(), model_->config(), *weights_, {window_, window_}, part, layer);
     input_ = made.input;
     position_input_ = made.positions;
     output_ = until == kNoValue ? made.output : until;

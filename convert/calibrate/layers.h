@@ -1,5 +1,5 @@
-// Runs a model part by part over many windows of tokens at once, so that memory holds one layer's graph and the hidden
-// states only. Full precision: decoded weights, f32 activations and f32 keys and values.
+// Runs a model part by part over many windows of tokens at once, so that memory holds one layer's graph and
+// the hidden states only. Full precision: decoded weights, f32 activations and f32 keys and values.
 #pragma once
 
 #include <cstdint>
@@ -37,14 +37,15 @@ struct Hidden {
 class PartRunner {
 public:
     // `weights` outlive the runner; they may differ from the model's own (already quantized tensors).
-    static Result<PartRunner> create(const Model& model, const Weights& weights, int64_t window, ThreadPool& pool);
+    static Result<PartRunner> create(const Model& model, const Weights& weights, int64_t window,
+                                     ThreadPool& pool);
 
     // Loads the graph of a part; with `until` it ends where that value is made.
     Status load(Part part, int32_t layer);
     Status load_until(Part part, int32_t layer, ValueId until);
     const Graph& graph() const { return executor_->graph(); }
-    // Runs one window: tokens for the first part, hidden states [window, embedding] for others. The result stays valid until
-    // the next run.
+    // Runs one window: tokens for the first part, hidden states [window, embedding] for others. The result
+    // stays valid until the next run.
     Tensor run(const void* input);
 
 private:

@@ -14,15 +14,22 @@ namespace {
 
 class Sequential {
 public:
-    Sequential(const Model& model, const Plan& plan, const std::vector<int32_t>& tokens, const SequentialOptions& options,
-               ThreadPool& pool, const std::function<bool(int64_t, int64_t, const std::string&)>& progress)
-        : model_(model), plan_(plan), tokens_(tokens), options_(options), pool_(pool), progress_(progress),
+    Sequential(const Model& model, const Plan& plan, const std::vector<int32_t>& tokens,
+               const SequentialOptions& options, ThreadPool& pool,
+               const std::function<bool(int64_t, int64_t, const std::string&)>& progress)
+        : model_(model),
+          plan_(plan),
+          tokens_(tokens),
+          options_(options),
+          pool_(pool),
+          progress_(progress),
           rounded_weights_(model.weights()) {
         for (const PlannedTensor& tensor : plan.tensors) planned_[tensor.out.name] = &tensor;
     }
 
     Result<RoundedTensors> run() {
-        constexpr int64_t kPassesOfALayer = 6;  // once for the output's input, four sites, once to the next layer
+        constexpr int64_t kPassesOfALayer =
+            6;  // once for the output's input, four sites, once to the next layer
         total_ = windows() * kPassesOfALayer * static_cast<int64_t>(model_.weights().layers.size());
         LET(original, PartRunner::create(model_, model_.weights(), options_.window, pool_));
         LET(rounded, PartRunner::create(model_, rounded_weights_, options_.window, pool_));
@@ -40,7 +47,8 @@ private:
     // One window more is done.
     Status step(const std::string& what) {
         done_ = std::min(done_ + 1, total_);
-        if (interrupted() || (progress_ && !progress_(done_, total_, what))) return Error{Code::interrupted, "interrupted"};
+        if (interrupted() || (progress_ && !progress_(done_, total_, what)))
+            return Error{Code::interrupted, "interrupted"};
         return {};
     }
 
@@ -52,7 +60,8 @@ private:
         out.width = model_.config().embedding;
         out.values.resize(static_cast<size_t>(out.window * out.windows * out.width));
         TRY(runner.load(Part::embedding, 0));
-        for (int64_t w = 0; w < windows(); ++w) store(runner.run(tokens_.data() + w * options_.window), out.at(w));
+        for (int64_t w = 0; w < windows(); ++w)
+            store(runner.run(tokens_.data() + w * options_.window), out.at(w));
         return {};
     }
 
@@ -69,7 +78,8 @@ private:
         return {};
     }
 
-    // The output matrix reads the normed states of the original; where it is the embedding too, rows are looked up in it.
+    // The output matrix reads the normed states of the original; where it is the embedding too, rows are
+    // looked up in it.
     Status round_output(PartRunner& original) {
         const TensorInfo* output = model_.weights().output;
         if (!wanted(output->name)) {
@@ -78,7 +88,8 @@ private:
         }
         Hidden hidden;
         TRY(embed(original, hidden));
-        for (size_t i = 0; i < model_.weights().layers.size(); ++i) TRY(advance(original, static_cast<int32_t>(i), hidden, output->name.c_str()));
+        for (size_t i = 0; i < model_.weights().layers.size(); ++i)
+            TRY(advance(original, static_cast<int32_t>(i), hidden, output->name.c_str()));
         TRY(original.load(Part::head, 0));
         const int64_t width = model_.config().embedding;
         ProductSum gram(width, width);
@@ -100,7 +111,8 @@ private:
             std::vector<float> row(static_cast<size_t>(table.cols()));
             for (int64_t r = begin; r < end; ++r) {
                 decode_rows(*table.format, table.view(), r, 1, row.data());
-                format.encode(nullptr, row.data(), nullptr, blocks.data() + static_cast<uint64_t>(r) * format.row_bytes(table.cols()),
+                format.encode(nullptr, row.data(), nullptr,
+                              blocks.data() + static_cast<uint64_t>(r) * format.row_bytes(table.cols()),
                               table.cols());
             }
         });
@@ -109,11 +121,14 @@ private:
 
     bool wanted(const std::string& name) const {
         const auto found = planned_.find(name);
-        return found != planned_.end() && found->second->out.format->kind == FormatKind::block && !found->second->copies();
+        return found != planned_.end() && found->second->out.format->kind == FormatKind::block &&
+               !found->second->copies();
     }
 
-    // Rounds `weight` + `shift` ([cols, rows], column by column; empty: none) and puts it into the rounded model.
-    Status round_tensor(const TensorInfo& weight, const std::vector<float>& gram, const std::vector<double>& shift) {
+    // Rounds `weight` + `shift` ([cols, rows], column by column; empty: none) and puts it into the rounded
+    // model.
+    Status round_tensor(const TensorInfo& weight, const std::vector<float>& gram,
+                        const std::vector<double>& shift) {
         const Format& format = *planned_.at(weight.name)->out.format;
         const int64_t rows = weight.rows(), cols = weight.cols();
         std::vector<float> values(static_cast<size_t>(rows * cols));
@@ -123,10 +138,12 @@ private:
         if (!shift.empty())
             for (int64_t r = 0; r < rows; ++r)
                 for (int64_t c = 0; c < cols; ++c)
-                    values[static_cast<size_t>(r * cols + c)] += static_cast<float>(shift[static_cast<size_t>(c * rows + r)]);
+                    values[static_cast<size_t>(r * cols + c)] +=
+                        static_cast<float>(shift[static_cast<size_t>(c * rows + r)]);
         std::vector<uint8_t>& blocks = result_[weight.name];
         blocks.resize(format.tensor_bytes(cols, rows));
-        TRY(round_with_feedback(format, values.data(), rows, cols, gram, options_.feedback, pool_, blocks.data()));
+        TRY(round_with_feedback(format, values.data(), rows, cols, gram, options_.feedback, pool_,
+                                blocks.data()));
         replace(weight, format, blocks);
         return {};
     }
@@ -158,15 +175,17 @@ private:
         return advance(rounded, index, y_, ("blk." + std::to_string(index)).c_str());
     }
 
-    // With T the inputs in the original, S those in the rounded model and R what the hidden states already lack, the best
-    // real weights are those whose product with S comes nearest to T Wt + R: W + inverse(StS) St ((T - S) Wt + R).
+    // With T the inputs in the original, S those in the rounded model and R what the hidden states already
+    // lack, the best real weights are those whose product with S comes nearest to T Wt + R: W + inverse(StS)
+    // St ((T - S) Wt + R).
     Status round_site(PartRunner& original, PartRunner& rounded, int32_t index, const Site& site,
                       const std::vector<const TensorInfo*>& weights) {
         TRY(original.load_until(Part::layer, index, site.input));
         TRY(rounded.load_until(Part::layer, index, site.input));
         const int64_t cols = weights[0]->cols(), width = model_.config().embedding, tokens = options_.window;
         const bool compensate = options_.compensation > 0, residual = compensate && site.writes_residual;
-        ProductSum gram(cols, cols), drift(compensate ? cols : 0, compensate ? cols : 0), lacking(residual ? cols : 0, residual ? width : 0);
+        ProductSum gram(cols, cols), drift(compensate ? cols : 0, compensate ? cols : 0),
+            lacking(residual ? cols : 0, residual ? width : 0);
         std::vector<float> difference, lack;
         for (int64_t w = 0; w < windows(); ++w) {
             TRY(step(weights[0]->name));
@@ -189,7 +208,8 @@ private:
             std::vector<double> shift;
             if (compensate) {
                 shift = wished_change(*weight, d, residual ? l : std::vector<float>());
-                // Fewer tokens, less trust: a ridge of columns / tokens keeps the change from learning their noise.
+                // Fewer tokens, less trust: a ridge of columns / tokens keeps the change from learning their
+                // noise.
                 const double ridge = options_.feedback.damping + static_cast<double>(cols) / count;
                 TRY(solve_gram(h, cols, ridge, shift, weight->rows(), pool_));
             }
@@ -199,7 +219,8 @@ private:
     }
 
     // St ((T - S) Wt + R) / tokens, [cols, rows].
-    std::vector<double> wished_change(const TensorInfo& weight, const std::vector<float>& drift, const std::vector<float>& lacking) {
+    std::vector<double> wished_change(const TensorInfo& weight, const std::vector<float>& drift,
+                                      const std::vector<float>& lacking) {
         const int64_t rows = weight.rows(), cols = weight.cols();
         std::vector<double> out(static_cast<size_t>(rows * cols));
         pool_.for_each_piece(rows, 8, [&](int64_t begin, int64_t end, int) {
@@ -208,8 +229,10 @@ private:
                 decode_rows(*weight.format, weight.view(), r, 1, w.data());
                 for (int64_t c = 0; c < cols; ++c) {
                     const float* from = drift.data() + c * cols;
-                    double sum = lacking.empty() ? 0 : static_cast<double>(lacking[static_cast<size_t>(c * rows + r)]);
-                    for (int64_t k = 0; k < cols; ++k) sum += static_cast<double>(from[k]) * static_cast<double>(w[static_cast<size_t>(k)]);
+                    double sum =
+                        lacking.empty() ? 0 : static_cast<double>(lacking[static_cast<size_t>(c * rows + r)]);
+                    for (int64_t k = 0; k < cols; ++k)
+                        sum += static_cast<double>(from[k]) * static_cast<double>(w[static_cast<size_t>(k)]);
                     out[static_cast<size_t>(c * rows + r)] = options_.compensation * sum;
                 }
             }
@@ -233,9 +256,10 @@ private:
 
 }  // namespace
 
-Result<RoundedTensors> round_sequentially(const Model& model, const Plan& plan, const std::vector<int32_t>& tokens,
-                                          const SequentialOptions& options, ThreadPool& pool,
-                                          const std::function<bool(int64_t, int64_t, const std::string&)>& progress) {
+Result<RoundedTensors> round_sequentially(
+    const Model& model, const Plan& plan, const std::vector<int32_t>& tokens,
+    const SequentialOptions& options, ThreadPool& pool,
+    const std::function<bool(int64_t, int64_t, const std::string&)>& progress) {
     return Sequential(model, plan, tokens, options, pool, progress).run();
 }
 

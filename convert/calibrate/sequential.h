@@ -1,5 +1,5 @@
-// Rounds a model layer by layer, each on the inputs that the layers rounded before it produce, and towards the outputs of
-// the original (GPTQ's sequential form with the compensation of what earlier layers did).
+// Rounds a model layer by layer, each on the inputs that the layers rounded before it produce, and towards
+// the outputs of the original (GPTQ's sequential form with the compensation of what earlier layers did).
 #pragma once
 
 #include <cstdint>
@@ -23,11 +23,12 @@ struct SequentialOptions {
     double compensation = 1.0;  // share of the earlier layers' error that a matrix makes up for; 0: none
 };
 
-// `tokens`: whole windows. Formats come from the plan; tensors it does not quantize stay out of the result, as do those
-// without statistics (experts). `progress` gets done and total windows (each counted once
-// per pass through a layer or a part of one) and what is being done; false stops.
-Result<RoundedTensors> round_sequentially(const Model& model, const Plan& plan, const std::vector<int32_t>& tokens,
-                                          const SequentialOptions& options, ThreadPool& pool,
-                                          const std::function<bool(int64_t done, int64_t total, const std::string& what)>& progress);
+// `tokens`: whole windows. Formats come from the plan; tensors it does not quantize stay out of the result,
+// as do those without statistics (experts). `progress` gets done and total windows (each counted once per
+// pass through a layer or a part of one) and what is being done; false stops.
+Result<RoundedTensors> round_sequentially(
+    const Model& model, const Plan& plan, const std::vector<int32_t>& tokens,
+    const SequentialOptions& options, ThreadPool& pool,
+    const std::function<bool(int64_t done, int64_t total, const std::string& what)>& progress);
 
 }  // namespace quant

@@ -107,7 +107,8 @@ void put_nvfp4(const uint8_t* codes, uint8_t* block) {
     uint8_t* qs = as<BlockNVFP4>(block).qs;
     for (int g = 0; g < 4; ++g)
         for (int j = 0; j < 8; ++j)
-            qs[8 * g + j] = static_cast<uint8_t>((codes[16 * g + j] & 15) | (codes[16 * g + j + 8] & 15) << 4);
+            qs[8 * g + j] =
+                static_cast<uint8_t>((codes[16 * g + j] & 15) | (codes[16 * g + j + 8] & 15) << 4);
 }
 void put_q1_0(const uint8_t* codes, uint8_t* block) {
     for (int b = 0; b < 16; ++b) {

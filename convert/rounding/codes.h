@@ -1,5 +1,5 @@
-// How the codes of each block format lie in a block, so that rounding can choose them one by one while scales stay.
-// Knows layouts (formats/blocks.h) and nothing of how codes are chosen.
+// How the codes of each block format lie in a block, so that rounding can choose them one by one while scales
+// stay. Knows layouts (formats/blocks.h) and nothing of how codes are chosen.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Tiles of 16 rows side by side: column k of a tile is one virtual vector, so all rows move together through the columns.
+// Tiles of 16 rows side by side: column k of a tile is one virtual vector, so all rows move together through
+// the columns.
 #include "convert/rounding/error_feedback.h"
 
 #include <algorithm>
@@ -18,7 +19,8 @@ constexpr int64_t kSpan = 256;     // columns whose errors are collected before 
 
 // y[k] -= sum over j of e[j] * m[j * stride + k], for `count` columns of a tile.
 template <int W>
-QUANT_INLINE void subtract_outer_body(float* y, const float* e, const float* m, int64_t stride, int64_t terms, int64_t count) {
+QUANT_INLINE void subtract_outer_body(float* y, const float* e, const float* m, int64_t stride, int64_t terms,
+                                      int64_t count) {
     constexpr int64_t kTerms = 8;  // few enough for their rows of m to stay in the first-level cache together
     for (int64_t first = 0; first < terms; first += kTerms) {
         const int64_t last = first + kTerms < terms ? first + kTerms : terms;
@@ -32,8 +34,8 @@ QUANT_INLINE void subtract_outer_body(float* y, const float* e, const float* m, 
 }
 
 #if defined(__x86_64__)
-[[gnu::target("avx2")]] void subtract_outer_wide(float* y, const float* e, const float* m, int64_t stride, int64_t terms,
-                                                 int64_t count) {
+[[gnu::target("avx2")]] void subtract_outer_wide(float* y, const float* e, const float* m, int64_t stride,
+                                                 int64_t terms, int64_t count) {
     subtract_outer_body<8>(y, e, m, stride, terms, count);
 }
 #endif
@@ -99,25 +101,26 @@ struct Problem {
     const FeedbackOptions& options;
 };
 
-// One tile of up to 16 rows, all passes.
+// One tile of up to 16 rows.
 class Tile {
 public:
     explicit Tile(const Problem& problem)
-        : p_(problem), levels_{&problem.planes, problem.format.block, {}}, weights_(cells()), target_(cells()), value_(cells()),
-          errors_(static_cast<size_t>(kSpan * kRows)), codes_(cells()), row_(static_cast<size_t>(problem.cols)) {
-        levels_.value.resize(static_cast<size_t>(levels_.row_stride() * (problem.cols / problem.format.block) * kRows));
+        : p_(problem),
+          levels_{&problem.planes, problem.format.block, {}},
+          weights_(cells()),
+          value_(cells()),
+          errors_(static_cast<size_t>(kSpan * kRows)),
+          codes_(cells()),
+          row_(static_cast<size_t>(problem.cols)) {
+        levels_.value.resize(
+            static_cast<size_t>(levels_.row_stride() * (problem.cols / problem.format.block) * kRows));
     }
 
     void round(int64_t first, uint8_t* blocks) {
         first_ = first;
         count_ = std::min(kRows, p_.rows - first);
-        load(target_);
-        for (int pass = 0; pass < p_.options.passes; ++pass) {
-            const bool fixed = pass > 0;
-            if (fixed) set_all_scales(blocks);
-            load(weights_);
-            feed_back(blocks, !fixed);
-        }
+        load(weights_);
+        feed_back(blocks);
         if (p_.options.sweeps > 0) descend();
         put_codes(blocks);
     }
@@ -136,27 +139,24 @@ private:
         }
     }
 
-    // Scales of one block of each row, from the columns of `from`.
-    void set_scales(const std::vector<float>& from, int64_t block, uint8_t* blocks) {
+    // Scales of one block of each row, from its weights as they are now.
+    void set_scales(int64_t block, uint8_t* blocks) {
         const int64_t begin = block * p_.format.block;
         for (int64_t r = 0; r < count_; ++r) {
-            for (int64_t k = 0; k < p_.format.block; ++k) row_[static_cast<size_t>(k)] = from[static_cast<size_t>((begin + k) * kRows + r)];
+            for (int64_t k = 0; k < p_.format.block; ++k)
+                row_[static_cast<size_t>(k)] = weights_[static_cast<size_t>((begin + k) * kRows + r)];
             uint8_t* at = blocks + r * row_bytes() + block * p_.format.bytes;
             p_.format.encode(nullptr, row_.data(), p_.importance.data() + begin, at, p_.format.block);
             levels_.read(p_.format, at, levels_of(block, r));
         }
     }
 
-    void set_all_scales(uint8_t* blocks) {
-        for (int64_t b = 0; b < p_.cols / p_.format.block; ++b) set_scales(target_, b, blocks);
-    }
-
-    // One way through the columns. target_ keeps each column's weights as they were when its turn came.
-    void feed_back(uint8_t* blocks, bool scales) {
+    // Once through the columns; a block gets its scales when it is reached.
+    void feed_back(uint8_t* blocks) {
         for (int64_t begin = 0; begin < p_.cols; begin += kSpan) {
             const int64_t end = std::min(p_.cols, begin + kSpan);
             for (int64_t j = begin; j < end; ++j) {
-                if (scales && j % p_.format.block == 0) set_scales(weights_, j / p_.format.block, blocks);
+                if (j % p_.format.block == 0) set_scales(j / p_.format.block, blocks);
                 round_column(j);
                 const float* u = p_.factor.data() + j * p_.cols;
                 float* error = errors_.data() + (j - begin) * kRows;
@@ -166,8 +166,8 @@ private:
                 }
                 subtract_outer(weights_.data() + (j + 1) * kRows, error, u + j + 1, p_.cols, 1, end - j - 1);
             }
-            subtract_outer(weights_.data() + end * kRows, errors_.data(), p_.factor.data() + begin * p_.cols + end, p_.cols,
-                           end - begin, p_.cols - end);
+            subtract_outer(weights_.data() + end * kRows, errors_.data(),
+                           p_.factor.data() + begin * p_.cols + end, p_.cols, end - begin, p_.cols - end);
         }
     }
 
@@ -175,7 +175,6 @@ private:
         const int64_t block = j / p_.format.block, e = j % p_.format.block;
         for (int64_t r = 0; r < kRows; ++r) {
             const size_t at = static_cast<size_t>(j * kRows + r);
-            target_[at] = weights_[at];
             const float* levels = levels_of(block, std::min(r, count_ - 1));
             codes_[at] = static_cast<uint8_t>(levels_.nearest(levels, e, weights_[at], value_[at]));
         }
@@ -190,7 +189,8 @@ private:
         std::fill(slope.begin(), slope.end(), 0.0f);
         for (int64_t begin = 0; begin < p_.cols; begin += kSpan) {
             const int64_t count = std::min(kSpan, p_.cols - begin);
-            subtract_outer(slope.data(), difference.data() + begin * kRows, p_.gram.data() + begin * p_.cols, p_.cols, count, p_.cols);
+            subtract_outer(slope.data(), difference.data() + begin * kRows, p_.gram.data() + begin * p_.cols,
+                           p_.cols, count, p_.cols);
         }
         for (size_t i = 0; i < cells(); ++i) {
             const size_t j = i / static_cast<size_t>(kRows);
@@ -237,7 +237,6 @@ private:
     const Problem& p_;
     Levels levels_;
     std::vector<float> weights_;  // [cols, 16]: as feedback changes them; later the slope
-    std::vector<float> target_;   // [cols, 16]: each column when its turn came
     std::vector<float> value_;    // [cols, 16]: what the codes stand for
     std::vector<float> errors_;
     std::vector<uint8_t> codes_;
@@ -247,8 +246,9 @@ private:
 
 }  // namespace
 
-Status round_with_feedback(const Format& format, const float* w, int64_t rows, int64_t cols, const std::vector<float>& gram,
-                           const FeedbackOptions& options, ThreadPool& pool, uint8_t* blocks) {
+Status round_with_feedback(const Format& format, const float* w, int64_t rows, int64_t cols,
+                           const std::vector<float>& gram, const FeedbackOptions& options, ThreadPool& pool,
+                           uint8_t* blocks) {
     const CodePlanes* planes = code_planes(format.slot);
     std::vector<float> importance(static_cast<size_t>(cols)), diagonal(static_cast<size_t>(cols));
     double mean = 0;
@@ -256,12 +256,14 @@ Status round_with_feedback(const Format& format, const float* w, int64_t rows, i
     mean = mean > 0 ? mean / static_cast<double>(cols) : 1.0;
     for (int64_t j = 0; j < cols; ++j) {
         const double own = static_cast<double>(gram[static_cast<size_t>(j * cols + j)]);
-        diagonal[static_cast<size_t>(j)] = static_cast<float>((own > 0 ? own : mean) + options.damping * mean);
+        diagonal[static_cast<size_t>(j)] =
+            static_cast<float>((own > 0 ? own : mean) + options.damping * mean);
     }
     if (!planes) {
         pool.for_each_piece(rows, 4, [&](int64_t begin, int64_t end, int) {
             for (int64_t r = begin; r < end; ++r)
-                format.encode(nullptr, w + r * cols, diagonal.data(), blocks + static_cast<uint64_t>(r) * format.row_bytes(cols), cols);
+                format.encode(nullptr, w + r * cols, diagonal.data(),
+                              blocks + static_cast<uint64_t>(r) * format.row_bytes(cols), cols);
         });
         return {};
     }
@@ -270,12 +272,13 @@ Status round_with_feedback(const Format& format, const float* w, int64_t rows, i
         const float u = factor[static_cast<size_t>(j * cols + j)];
         importance[static_cast<size_t>(j)] = 1 / (u * u);
     }
-    const Problem problem{format, *planes, w, rows, cols, gram, factor, std::move(importance), std::move(diagonal), options};
+    const Problem problem{
+        format, *planes, w, rows, cols, gram, factor, std::move(importance), std::move(diagonal), options};
     std::vector<Tile> tiles;
     for (int t = 0; t < pool.size(); ++t) tiles.emplace_back(problem);
     pool.for_each_piece((rows + kRows - 1) / kRows, 1, [&](int64_t begin, int64_t, int thread) {
-        tiles[static_cast<size_t>(thread)].round(begin * kRows,
-                                                 blocks + static_cast<uint64_t>(begin * kRows) * format.row_bytes(cols));
+        tiles[static_cast<size_t>(thread)].round(
+            begin * kRows, blocks + static_cast<uint64_t>(begin * kRows) * format.row_bytes(cols));
     });
     return {};
 }

@@ -1,6 +1,6 @@
-// Error feedback (GPTQ, Frantar et al. 2023; the same as LDLQ) for every block format whose weights have codes of their own.
-// Minimises, row by row, (w - ŵ) H (w - ŵ)ᵀ with H the Gram matrix of the inputs: the error of each column is moved into
-// the columns to come. Knows no files and no models.
+// Error feedback (GPTQ, Frantar et al. 2023; the same as LDLQ) for every block format whose weights have
+// codes of their own. Minimises, row by row, (w - ŵ) H (w - ŵ)ᵀ with H the Gram matrix of the inputs: the
+// error of each column is moved into the columns to come. Knows no files and no models.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +14,14 @@ namespace quant {
 
 struct FeedbackOptions {
     double damping = 0.01;  // of the mean of H's diagonal
-    int passes = 2;         // after the first, scales are set from the weights as feedback left them
-    int sweeps = 3;         // of coordinate descent over the codes afterwards, on the same objective
+    int sweeps = 3;         // of coordinate descent over the codes afterwards, on the same objective; 0: none
 };
 
-// w [rows, cols] -> blocks, rows * format.row_bytes(cols). gram [cols, cols]. Rows are independent: the same bytes for any
-// number of threads. Formats without codes of single weights are encoded with diag(H) as importance.
-Status round_with_feedback(const Format& format, const float* w, int64_t rows, int64_t cols, const std::vector<float>& gram,
-                           const FeedbackOptions& options, ThreadPool& pool, uint8_t* blocks);
+// w [rows, cols] -> blocks, rows * format.row_bytes(cols). gram [cols, cols]. Rows are independent: the same
+// bytes for any number of threads. Formats without codes of single weights are encoded with diag(H) as
+// importance.
+Status round_with_feedback(const Format& format, const float* w, int64_t rows, int64_t cols,
+                           const std::vector<float>& gram, const FeedbackOptions& options, ThreadPool& pool,
+                           uint8_t* blocks);
 
 }  // namespace quant

@@ -31,7 +31,8 @@ private:
     std::vector<double> values_;
 };
 
-// The lower factor L of a symmetric positive definite matrix, over its own lower triangle. False: not positive definite.
+// The lower factor L of a symmetric positive definite matrix, over its own lower triangle. False: not
+// positive definite.
 bool cholesky(Square& a, int64_t n, ThreadPool& pool) {
     for (int64_t block = 0; block < n; block += kColumns) {
         const int64_t end = std::min(n, block + kColumns);
@@ -55,7 +56,8 @@ bool cholesky(Square& a, int64_t n, ThreadPool& pool) {
     return true;
 }
 
-double damped_diagonal(const std::vector<float>& gram, int64_t n, double damping, std::vector<double>& diagonal) {
+double damped_diagonal(const std::vector<float>& gram, int64_t n, double damping,
+                       std::vector<double>& diagonal) {
     double mean = 0;
     for (int64_t i = 0; i < n; ++i) mean += static_cast<double>(gram[static_cast<size_t>(i * n + i)]);
     mean = n > 0 && mean > 0 ? mean / static_cast<double>(n) : 1.0;
@@ -69,9 +71,10 @@ double damped_diagonal(const std::vector<float>& gram, int64_t n, double damping
 
 }  // namespace
 
-// With J the reversal of order, J A J = L Lt gives A = (J L J)(J L J)t with J L J upper triangular; its inverse is U.
-// Row i of the result is therefore row n-1-i of inverse(L), reversed.
-Result<std::vector<float>> inverse_factor(const std::vector<float>& gram, int64_t n, double damping, ThreadPool& pool) {
+// With J the reversal of order, J A J = L Lt gives A = (J L J)(J L J)t with J L J upper triangular; its
+// inverse is U. Row i of the result is therefore row n-1-i of inverse(L), reversed.
+Result<std::vector<float>> inverse_factor(const std::vector<float>& gram, int64_t n, double damping,
+                                          ThreadPool& pool) {
     std::vector<double> diagonal;
     damped_diagonal(gram, n, damping, diagonal);
     Square a(n);
@@ -90,18 +93,21 @@ Result<std::vector<float>> inverse_factor(const std::vector<float>& gram, int64_
             for (int64_t i = c + 1; i < n; ++i)
                 x[static_cast<size_t>(i)] = -dot(a.row(i) + c, x.data() + c, i - c) / a.row(i)[i];
             for (int64_t i = c; i < n; ++i)
-                out[static_cast<size_t>((n - 1 - i) * n + (n - 1 - c))] = static_cast<float>(x[static_cast<size_t>(i)]);
+                out[static_cast<size_t>((n - 1 - i) * n + (n - 1 - c))] =
+                    static_cast<float>(x[static_cast<size_t>(i)]);
         }
     });
     return out;
 }
 
-Status solve_gram(const std::vector<float>& gram, int64_t n, double damping, std::vector<double>& b, int64_t cols, ThreadPool& pool) {
+Status solve_gram(const std::vector<float>& gram, int64_t n, double damping, std::vector<double>& b,
+                  int64_t cols, ThreadPool& pool) {
     std::vector<double> diagonal;
     damped_diagonal(gram, n, damping, diagonal);
     Square a(n);
     for (int64_t i = 0; i < n; ++i) {
-        for (int64_t j = 0; j < i; ++j) a.row(i)[j] = static_cast<double>(gram[static_cast<size_t>(i * n + j)]);
+        for (int64_t j = 0; j < i; ++j)
+            a.row(i)[j] = static_cast<double>(gram[static_cast<size_t>(i * n + j)]);
         a.row(i)[i] = diagonal[static_cast<size_t>(i)];
     }
     if (!cholesky(a, n, pool)) return input_error("the Gram matrix of the inputs is not positive definite");
@@ -113,10 +119,12 @@ Status solve_gram(const std::vector<float>& gram, int64_t n, double damping, std
         for (int64_t c = first; c < last; ++c) {
             for (int64_t i = 0; i < n; ++i) x[static_cast<size_t>(i)] = b[static_cast<size_t>(i * cols + c)];
             for (int64_t i = 0; i < n; ++i)
-                x[static_cast<size_t>(i)] = (x[static_cast<size_t>(i)] - dot(a.row(i), x.data(), i)) / a.row(i)[i];
+                x[static_cast<size_t>(i)] =
+                    (x[static_cast<size_t>(i)] - dot(a.row(i), x.data(), i)) / a.row(i)[i];
             for (int64_t i = n - 1; i >= 0; --i)
                 x[static_cast<size_t>(i)] =
-                    (x[static_cast<size_t>(i)] - dot(a.row(i) + i + 1, x.data() + i + 1, n - 1 - i)) / a.row(i)[i];
+                    (x[static_cast<size_t>(i)] - dot(a.row(i) + i + 1, x.data() + i + 1, n - 1 - i)) /
+                    a.row(i)[i];
             for (int64_t i = 0; i < n; ++i) b[static_cast<size_t>(i * cols + c)] = x[static_cast<size_t>(i)];
         }
     });
