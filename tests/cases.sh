@@ -4,6 +4,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 quant=$(realpath "${QUANT_BUILD:-build}")/quant
 shared=${QUANT_SHARED:-../shared}
 work=$(mktemp -d)
+guard=$(command -v timeout || command -v gtimeout)  # none on a bare macOS
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 
 # check NAME COMMAND...: the command must succeed; what it prints says why it did not.
@@ -18,7 +19,7 @@ check() {
 fails() {
     local name=$1 code=$2 words=$3 found word
     shift 3
-    timeout 60 "$@" >"$work/out" 2>"$work/err" </dev/null
+    ${guard:+$guard 60} "$@" >"$work/out" 2>"$work/err" </dev/null
     found=$?
     if [ "$found" -ne "$code" ]; then
         echo "FAIL $name: exit code $found instead of $code: $(head -c 300 "$work/err" | tr '\n' ';')"

@@ -29,10 +29,10 @@ struct EvalOptions {
 
 Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
     Options options("quant eval -m MODEL -f TEXT [options]",
-                    "perplexity of a model on a text, KL divergence from another model",
+                    "Perplexity of a model on a text, KL divergence from another model.",
                     "  quant eval -m model-q4.gguf -f book.txt -c 512 --chunks 16\n"
                     "  quant eval -m model-q4.gguf --base model-f16.gguf -f book.txt\n"
-                    "  quant eval -m model.gguf --tokens 1,403,407 --logits logits.f32\n");
+                    "  quant eval -m model.gguf --tokens 1,403,407 --logits logits.f32");
     const auto kv_type = [](KvType* target) {
         return [target](const std::string& text) -> Status {
             LET(type, parse_kv_type(text));
@@ -76,7 +76,7 @@ Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
     if (out->model.empty()) return usage_error("which model? (-m FILE)");
     const bool writes = !out->tokens.empty() || !out->logits_file.empty();
     if (writes && (out->tokens.empty() || out->logits_file.empty()))
-        return usage_error("--tokens and --logits belong together");
+        return usage_error("--tokens IDS and --logits FILE belong together");
     if (writes == !out->text_file.empty())
         return usage_error("give a text (-f FILE) or --tokens IDS --logits FILE");
     if (writes && !out->base.empty())
@@ -99,12 +99,15 @@ Result<std::unique_ptr<Session>> open_session(const std::string& path, const Eva
     options.v_type = given.v_type;
     options.threads = static_cast<int>(given.threads);
     options.exact = given.exact;
-    LET(session, Session::create(model, options));
-    log_info(escaped(path) + ": " + model->description() + ", " + kernels().isa +
+    return Session::create(model, options);
+}
+
+// Said once nothing about the input can be wrong any more: an error is the only line then.
+void announce(const std::string& path, const Session& session, const EvalOptions& given) {
+    log_info(escaped(path) + ": " + session.model().description() + ", " + kernels().isa +
              (given.exact ? ", exact" : ""));
-    std::istringstream kernels_in_use(session->kernel_summary());
+    std::istringstream kernels_in_use(session.kernel_summary());
     for (std::string line; std::getline(kernels_in_use, line);) log_verbose(line);
-    return session;
 }
 
 Result<std::vector<int32_t>> read_token_ids(const std::string& given) {
@@ -143,6 +146,7 @@ Status write_logits(const EvalOptions& given) {
     for (size_t at = 0; at < ids.size(); at += most) {
         const size_t rows = std::min(most, ids.size() - at);
         TRY(session->eval(std::span(ids).subspan(at, rows), LogitsOf::all));
+        if (at == 0) announce(given.model, *session, given);
         for (size_t i = 0; i < rows; ++i) {
             const auto row = session->logits(static_cast<int64_t>(i));
             TRY(file.write({reinterpret_cast<const uint8_t*>(row.data()), row.size_bytes()}));
@@ -208,24 +212,26 @@ std::string as_json(const Judgement& j, const EvalOptions& given, double seconds
 }
 
 Status judge_text(const EvalOptions& given) {
+    LET(text, read_text_file(given.text_file, kMaxTextBytes));
     LET(session, open_session(given.model, given, given.window));
     std::unique_ptr<Session> base;
     if (!given.base.empty()) {
         LET(opened, open_session(given.base, given, given.window));
         base = std::move(opened);
     }
-    LET(text, read_text_file(given.text_file, kMaxTextBytes));
     const std::vector<int32_t> tokens = session->model().tokenizer().encode(text, true, false);
     if (base && base->model().tokenizer().encode(text, true, false) != tokens)
         return usage_error(escaped(given.base) +
                            ": its tokenizer splits the text differently; the models cannot be compared");
-    const auto started = std::chrono::steady_clock::now();
-    const auto held = static_cast<int64_t>(tokens.size()) / given.window;
-    const int64_t windows = given.windows > 0 ? std::min(given.windows, held) : held;
-    Progress progress("eval", "tokens", static_cast<uint64_t>(windows * given.window));
     JudgeOptions options;
     options.window = given.window;
     options.windows = given.windows;
+    const auto windows = judged_windows(tokens.size(), options);
+    if (!windows) return Error{windows.error().code, escaped(given.text_file) + ": " + windows.error().text};
+    announce(given.model, *session, given);
+    if (base) announce(given.base, *base, given);
+    const auto started = std::chrono::steady_clock::now();
+    Progress progress("eval", "tokens", static_cast<uint64_t>(*windows * given.window));
     options.progress = [&, seen = size_t{0}, surprise = 0.0,
                         divergence = 0.0](std::span<const TokenScore> scores) mutable -> Status {
         for (; seen < scores.size(); ++seen) {
@@ -241,11 +247,7 @@ Status judge_text(const EvalOptions& given) {
     };
     auto judged = judge(*session, base.get(), tokens, options);
     progress.finish();
-    if (!judged) {
-        if (judged.error().code == Code::usage)
-            judged.error().text = escaped(given.text_file) + ": " + judged.error().text;
-        return judged.error();
-    }
+    if (!judged) return judged.error();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
     return write_output(given.json ? as_json(*judged, given, seconds) : as_text(*judged, given));
 }

@@ -146,20 +146,25 @@ private:
 
 }  // namespace
 
-Result<Judgement> judge(Session& session, Session* base, std::span<const int32_t> text,
-                        const JudgeOptions& options) {
+Result<int64_t> judged_windows(size_t tokens, const JudgeOptions& options) {
     const auto window = static_cast<size_t>(std::max<int64_t>(options.window, 0));
     if (window < 4)
         return usage_error("a window needs at least 4 tokens, found " + std::to_string(options.window));
-    if (text.size() < 2 * window)
-        return usage_error(format_text("the text has %zu tokens, two windows of %zu need %zu", text.size(),
-                                       window, 2 * window));
+    if (tokens < 2 * window)
+        return usage_error(
+            format_text("the text has %zu tokens, two windows of %zu need %zu", tokens, window, 2 * window));
+    const auto held = static_cast<int64_t>(tokens / window);
+    return options.windows > 0 ? std::min(options.windows, held) : held;
+}
+
+Result<Judgement> judge(Session& session, Session* base, std::span<const int32_t> text,
+                        const JudgeOptions& options) {
+    LET(total, judged_windows(text.size(), options));
+    const auto window = static_cast<size_t>(options.window);
     if (base && base->model().config().vocab != session.model().config().vocab)
         return usage_error(format_text("the models have different vocabularies: %lld and %lld tokens",
                                        static_cast<long long>(session.model().config().vocab),
                                        static_cast<long long>(base->model().config().vocab)));
-    const auto held = static_cast<int64_t>(text.size() / window);
-    const int64_t total = options.windows > 0 ? std::min(options.windows, held) : held;
     const Vocabulary& vocabulary = session.model().tokenizer().vocabulary();
     Judge work(session, base);
     std::vector<TokenScore> scores;

@@ -53,8 +53,9 @@ struct JudgeOptions {
     // After each window, with all scores so far. An error ends the work.
     std::function<Status(std::span<const TokenScore> scores)> progress;
 };
-// `base` may be null. Both sessions need a context of at least `window`. Error "usage" when the text is too
-// short.
+// Windows that judge() takes from a text of so many tokens. Error "usage": it is too short, or the window is.
+Result<int64_t> judged_windows(size_t tokens, const JudgeOptions& options);
+// `base` may be null. Both sessions need a context of at least `window`. Errors of judged_windows().
 Result<Judgement> judge(Session& session, Session* base, std::span<const int32_t> text,
                         const JudgeOptions& options);
 

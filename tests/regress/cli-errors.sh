@@ -51,11 +51,13 @@ for _ in $(seq 300); do printf 'Once upon a time there was a king. '; done >"$wo
 fails prompt_too_long 2 'the context holds 1024' "$quant" run -m $tiny -f "$work/long.txt"
 fails prompt_too_long_for_c 2 'the prompt has 5 tokens, the context holds 4' "$quant" run -m $tiny -p 'Once upon a time' -c 4
 printf 'A short text.' >"$work/short.txt"
-fails text_shorter_than_the_context 2 'short.txt' "$quant" eval -m $tiny -f "$work/short.txt" -c 512 --quiet
+fails text_shorter_than_the_context 2 'short.txt' "$quant" eval -m $tiny -f "$work/short.txt" -c 512
 
 # --- outputs ---
-fails output_full 3 'No space left' bash -c "'$quant' formats >/dev/full"
-fails text_output_full 3 'No space left' bash -c "'$quant' run -m $tiny -p Once -n 5 --quiet >/dev/full"
+if [ -c /dev/full ]; then # Linux has this device
+    fails output_full 3 'No space left' bash -c "'$quant' formats >/dev/full"
+    fails text_output_full 3 'No space left' bash -c "'$quant' run -m $tiny -p Once -n 5 --quiet >/dev/full"
+fi
 fails output_closed 3 'Bad file descriptor' bash -c "'$quant' formats >&-"
 mkdir "$work/closed" && chmod 500 "$work/closed"
 fails output_is_a_directory 2 'closed' "$quant" quantize $tiny "$work/closed" q4_0

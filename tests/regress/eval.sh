@@ -42,14 +42,14 @@ from_file() {
 check token_ids_from_a_file from_file
 
 story=(-f "$work/story.txt" -c 64)
-fails text_too_short_says_both_figures 2 'README.md|two windows of 512 need 1024' "$quant" eval --quiet -m $model -f $golden/README.md
-fails no_such_text 3 nowhere.txt "$quant" eval --quiet -m $model -f nowhere.txt
+fails text_too_short_says_both_figures 2 'README.md|two windows of 512 need 1024' "$quant" eval -m $model -f $golden/README.md
+fails no_such_text 3 nowhere.txt "$quant" eval -m $model -f nowhere.txt
 fails no_such_model 3 nowhere.gguf "$quant" eval -m nowhere.gguf "${story[@]}"
 fails tokens_without_logits 2 'belong together' "$quant" eval -m $model --tokens 1,2
 fails neither_text_nor_tokens 2 'give a text' "$quant" eval -m $model
-fails token_outside_the_vocabulary 2 'token id 512|511' "$quant" eval --quiet -m $model --tokens 512 --logits "$work/none.f32"
+fails token_outside_the_vocabulary 2 'token id 512|511' "$quant" eval -m $model --tokens 512 --logits "$work/none.f32"
 echo keep >"$work/kept.f32"
-fails existing_logits_are_refused 2 kept.f32 "$quant" eval --quiet -m $model --tokens 1 --logits "$work/kept.f32"
+fails existing_logits_are_refused 2 kept.f32 "$quant" eval -m $model --tokens 1 --logits "$work/kept.f32"
 kept() { [ "$(cat "$work/kept.f32")" = keep ] && [ ! -e "$work/none.f32" ] && ! find "$work" -name '*.tmp' | grep .; }
 check nothing_lost_or_left_behind kept
 fails another_vocabulary_is_refused 2 'tiny-f16.gguf|compared' "$quant" eval --quiet -m $model --base models/tiny/tiny-f16.gguf "${story[@]}"

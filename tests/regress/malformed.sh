@@ -12,7 +12,7 @@ mkdir "$work/files"
 # 256 MiB of address space: a claim in a file never becomes an allocation. Sanitized programs cannot run under it.
 limit=262144
 if "$quant" --version >/dev/null && (ulimit -v $limit && "$quant" --version) >/dev/null 2>&1; then :; else limit=unlimited; fi
-limited() { (ulimit -v $limit && exec timeout 10 "$@"); }
+limited() { (ulimit -v $limit && exec ${guard:+$guard 10} "$@"); }
 why=
 for ((i = 0; i < 40; ++i)); do
     expected=$(cat "$work/files/$i.expected")
