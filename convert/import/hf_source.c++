@@ -8,6 +8,7 @@
 #include "convert/import/hf_architecture.h"
 #include "convert/import/hf_config.h"
 #include "convert/import/hf_tensors.h"
+#include "convert/import/packed.h"
 #include "convert/import/safetensors.h"
 #include "convert/import/tokenizer.h"
 
@@ -43,16 +44,6 @@ std::string name_of_folder(std::string path) {
     return path.substr(path.find_last_of('/') + 1);
 }
 
-// Checkpoints that other programs have quantized, beyond those whose blocks are carried over.
-Status check_quantization(const HfConfig& config) {
-    const JsonValue settings = config.find({"quantization_config", "compression_config"});
-    if (!settings) return {};
-    const auto method = settings["quant_method"].text();
-    if (method == "mxfp4" || method == "bitnet") return {};
-    return input_error(escaped(config.origin()) + ": a checkpoint quantized by '" + escaped(method.value_or("unknown")) +
-                       "' cannot be imported; use the original");
-}
-
 class HfSource final : public Source {
 public:
     static Result<std::unique_ptr<Source>> open(const std::string& folder) {
@@ -60,7 +51,6 @@ public:
         LET(class_name, config.architecture());
         auto architecture = find_hf_architecture(class_name);
         if (!architecture) return input_error(escaped(config.origin()) + ": " + architecture.error().text);
-        TRY(check_quantization(config));
         LET(tensors, SafeTensors::open_folder(folder));
         auto source = std::make_unique<HfSource>(std::move(tensors));
         TRY(source->fill(folder, **architecture, config));
@@ -103,10 +93,12 @@ private:
         shape.heads = heads.value_or(0);
         shape.kv_heads = kv_heads.value_or(shape.heads);
         if (const Value* tokens = metadata_.find("tokenizer.ggml.tokens")) shape.tokens = static_cast<int64_t>(tokens->count());
-        auto imported = import_tensors(architecture, config, shape, checkpoint_);
+        auto packed = PackedTensors::open(config, checkpoint_);
+        if (!packed) return Error{packed.error().code, escaped(folder) + ": " + packed.error().text};
+        auto imported = import_tensors(architecture, config, shape, checkpoint_, *packed);
         if (!imported) return Error{imported.error().code, escaped(folder) + ": " + imported.error().text};
         imported_ = std::move(*imported);
-        int32_t file_type = format_of(checkpoint_type(checkpoint_)).file_type;
+        int32_t file_type = format_of(checkpoint_type(config, checkpoint_, *packed)).file_type;
         for (const ImportedTensor& tensor : imported_) {
             if (tensor.stored) file_type = tensor.info.format->file_type;
             tensors_.push_back(tensor.info);

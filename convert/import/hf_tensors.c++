@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -123,14 +124,19 @@ struct Mxfp4Rows {
 
 class Importer {
 public:
-    Importer(const HfArchitecture& architecture, const HfConfig& config, const HfShape& shape, const SafeTensors& tensors)
-        : architecture_(architecture), config_(config), shape_(shape), tensors_(tensors), type_(checkpoint_type(tensors)) {}
+    Importer(const HfArchitecture& architecture, const HfConfig& config, const HfShape& shape, const SafeTensors& tensors,
+             const PackedTensors& packed)
+        : architecture_(architecture), config_(config), shape_(shape), tensors_(tensors), packed_(packed),
+          type_(checkpoint_type(config, tensors, packed)) {}
 
     Result<std::vector<ImportedTensor>> run() {
         TRY(add_rope_factors());
         for (const SafeTensor& tensor : tensors_.tensors()) {
             if (left_out(tensor.name)) continue;
-            TRY(add_tensor(tensor));
+            const PackedTensor* packed = packed_.led_by(tensor);
+            if (!packed && packed_.is_part(tensor)) continue;
+            if (packed) unpacked_.emplace(&packed->stands_for, &packed->rows);
+            TRY(add_tensor(packed ? packed->stands_for : tensor));
         }
         TRY(finish_experts());
         return std::move(out_);
@@ -141,6 +147,11 @@ private:
         std::map<int64_t, const SafeTensor*> parts;
         size_t place;  // in out_
     };
+
+    Rows rows_of(const SafeTensor& tensor) const {
+        const auto found = unpacked_.find(&tensor);
+        return found == unpacked_.end() ? quant::rows_of(tensor) : *found->second;
+    }
 
     // `dims` outermost first.
     Status emit(const std::string& name, std::vector<int64_t> dims, Rows rows,
@@ -205,6 +216,8 @@ private:
         const bool matrix = tensor.shape.size() == 2;
         const bool swapped = architecture_.transposed && matrix &&
                              std::find(std::begin(kTransposedStems), std::end(kTransposedStems), row.to) != std::end(kTransposedStems);
+        if (swapped && unpacked_.contains(&tensor))
+            return input_error("tensor " + escaped(tensor.name) + ": packed weights of this architecture cannot be imported");
         if (swapped) return emit(to, {tensor.shape[1], tensor.shape[0]}, transposed(tensor));
         if (packed_ternary(tensor)) return add_ternary(tensor, to);
         Rows rows = norm_shift(rows_of(tensor), to);
@@ -387,7 +400,9 @@ private:
     const HfConfig& config_;
     const HfShape& shape_;
     const SafeTensors& tensors_;
+    const PackedTensors& packed_;
     FormatSlot type_;
+    std::unordered_map<const SafeTensor*, const Rows*> unpacked_;  // what packed tensors stand for
     std::vector<ImportedTensor> out_;
     std::unordered_set<std::string> names_;
     std::map<std::string, Experts> experts_;
@@ -395,7 +410,13 @@ private:
 
 }  // namespace
 
-FormatSlot checkpoint_type(const SafeTensors& tensors) {
+FormatSlot checkpoint_type(const HfConfig& config, const SafeTensors& tensors, const PackedTensors& packed) {
+    if (!packed.empty()) {
+        const auto type = config.find({"dtype", "torch_dtype"}).text();
+        if (type == "float16") return FormatSlot::f16;
+        if (type == "bfloat16") return FormatSlot::bf16;
+        if (type == "float32") return FormatSlot::f32;
+    }
     for (const SafeTensor& tensor : tensors.tensors()) {
         if (tensor.shape.size() < 2 || !tensor.type->real) continue;
         const std::string_view type = tensor.type->name;
@@ -406,8 +427,9 @@ FormatSlot checkpoint_type(const SafeTensors& tensors) {
 }
 
 Result<std::vector<ImportedTensor>> import_tensors(const HfArchitecture& architecture, const HfConfig& config,
-                                                   const HfShape& shape, const SafeTensors& tensors) {
-    return Importer(architecture, config, shape, tensors).run();
+                                                   const HfShape& shape, const SafeTensors& tensors,
+                                                   const PackedTensors& packed) {
+    return Importer(architecture, config, shape, tensors, packed).run();
 }
 
 }  // namespace quant

@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "convert/import/hf_architecture.h"
 #include "convert/import/hf_rows.h"
+#include "convert/import/packed.h"
 #include "convert/import/safetensors.h"
 #include "gguf/gguf.h"
 
@@ -25,12 +26,14 @@ struct HfShape {
     int64_t tokens = 0;               // of the tokenizer
 };
 
-// The type of the checkpoint: that of its first matrix.
-FormatSlot checkpoint_type(const SafeTensors& tensors);
+// The type of the checkpoint: that of its first matrix; of a packed one, what config.json says it is computed in.
+FormatSlot checkpoint_type(const HfConfig& config, const SafeTensors& tensors, const PackedTensors& packed);
 
 // Every tensor of the checkpoint becomes one of the result or part of one, or is known to be left out. Errors name a
-// tensor without a place, missing experts, shapes that do not fit together. The result refers to `tensors`.
+// tensor without a place, missing experts, shapes that do not fit together. The result refers to `tensors`,
+// not to `packed`.
 Result<std::vector<ImportedTensor>> import_tensors(const HfArchitecture& architecture, const HfConfig& config,
-                                                   const HfShape& shape, const SafeTensors& tensors);
+                                                   const HfShape& shape, const SafeTensors& tensors,
+                                                   const PackedTensors& packed);
 
 }  // namespace quant

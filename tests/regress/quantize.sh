@@ -152,8 +152,16 @@ if [ -d "$shared/models/tiny/hf" ]; then
         why="$why; a file in between changes the result"
     quantize "$shared/models/arch/gpt-oss-mxfp4/hf" experts.gguf mxfp4_moe || why="$why; MXFP4 experts failed"
     result folders_in_one_step "$why"
+    why=
+    for folder in "$shared"/models/quantized/*/hf; do
+        quantize --force "$folder" packed.gguf q8_0 && "$quant" run -m packed.gguf -p 'Once upon a time' -n 4 --temp 0 >said.txt 2>err.txt &&
+            grep -q 'generated 4 tokens' err.txt || why="$why; $folder: $(head -c 200 err.txt)"
+        "$quant" convert --quiet --force "$folder" packed.gguf || why="$why; $folder: convert failed"
+    done
+    result packed_checkpoints_run "$why"
 else
     echo "SKIP folders_in_one_step: needs the reference data folder (QUANT_SHARED)"
+    echo "SKIP packed_checkpoints_run: needs the reference data folder (QUANT_SHARED)"
 fi
 importance=$shared/reference/imatrix/tiny
 if [ -f "$importance.gguf" ]; then
