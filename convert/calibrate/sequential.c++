@@ -18,7 +18,6 @@ public:
                const SequentialOptions& options, ThreadPool& pool,
                const std::function<bool(int64_t, int64_t, const std::string&)>& progress)
         : model_(model),
-          plan_(plan),
           tokens_(tokens),
           options_(options),
           pool_(pool),
@@ -241,7 +240,6 @@ private:
     }
 
     const Model& model_;
-    const Plan& plan_;
     const std::vector<int32_t>& tokens_;
     const SequentialOptions& options_;
     ThreadPool& pool_;

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/real.h"
 #include "base/utf8.h"
 
 namespace quant {
@@ -250,10 +251,7 @@ std::optional<double> JsonValue::real() const {
     if (!is(Kind::number)) return std::nullopt;
     const Json::Node& node = document_->nodes_[node_];
     const char* begin = document_->texts_.data() + node.text;
-    double value = 0;
-    const auto [end, error] = std::from_chars(begin, begin + node.count, value);
-    if (error != std::errc{} || end != begin + node.count) return std::nullopt;  // out of range
-    return value;
+    return parse_double({begin, node.count});
 }
 
 std::optional<std::string_view> JsonValue::text() const {

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/real.h"
 
 namespace quant {
 
@@ -79,9 +80,9 @@ Status override_metadata(std::string_view row, Metadata& metadata) {
         LET(value, integer_value(row, text, metadata.find(key)));
         metadata.set(key, std::move(value));
     } else if (type == "float") {
-        const auto number = parse_whole<float>(text);
-        if (!number || !std::isfinite(*number)) return bad_value(row, "a number");
-        metadata.set(key, Value::of_f32(*number));
+        const auto number = static_cast<float>(parse_double(text).value_or(NAN));
+        if (!std::isfinite(number)) return bad_value(row, "a number");
+        metadata.set(key, Value::of_f32(number));
     } else if (type == "bool") {
         if (text != "true" && text != "false") return bad_value(row, "true or false");
         metadata.set(key, Value::of_bool(text == "true"));

@@ -25,7 +25,7 @@ struct Buffer {
     size_t capacity = 0;
     void reserve(size_t bytes) {
         if (bytes <= capacity) return;
-        data = std::make_unique_for_overwrite<uint8_t[]>(bytes);
+        data.reset(new uint8_t[bytes]);
         capacity = bytes;
     }
 };

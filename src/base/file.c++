@@ -170,7 +170,7 @@ Result<MappedFile> MappedFile::open(const std::string& path, Mode mode) {
         if (errno == ENOMEM || errno == EAGAIN) return system_error(path, "map");
     }
     // A file system that cannot map, or the caller wants a copy.
-    result.owned_ = std::make_unique_for_overwrite<uint8_t[]>(result.size_ + kDataAlignment);
+    result.owned_.reset(new uint8_t[result.size_ + kDataAlignment]);
     const auto start = reinterpret_cast<uintptr_t>(result.owned_.get());
     uint8_t* data = result.owned_.get() + (kDataAlignment - start % kDataAlignment) % kDataAlignment;
     TRY(read_fully(file.fd, path, data, result.size_));

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/real.h"
 
 namespace quant {
 
@@ -51,12 +52,10 @@ Result<int64_t> parse_integer(std::string_view text) {
 }
 
 Result<double> parse_real(std::string_view text) {
-    double value = 0;
     if (!text.empty() && text.front() == '+') text.remove_prefix(1);
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{} || end != text.data() + text.size() || text.empty() || !std::isfinite(value))
-        return usage_error("expected a number, found '" + escaped(text) + "'");
-    return value;
+    const auto value = parse_double(text);
+    if (!value || !std::isfinite(*value)) return usage_error("expected a number, found '" + escaped(text) + "'");
+    return *value;
 }
 
 Result<uint64_t> parse_size(std::string_view text) {
