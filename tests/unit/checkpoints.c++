@@ -565,4 +565,26 @@ TEST(reference_folders_are_their_dequantized_files) {
     CHECK_MSG(compared >= 10 * 30, std::to_string(compared));
 }
 
+// Symmetric groups of 32 whose scales are halves lie on Q4_0's grid: rounding them there loses nothing more.
+TEST(symmetric_groups_of_32_become_q4_0_without_loss) {
+    SHARED_OR_SKIP(shared);
+    auto source = open_source(shared + "/models/quantized/gptq-sym/hf");
+    CHECK_MSG(source.ok(), source ? "" : source.error().text);
+    if (!source) return;
+    const Format& q4_0 = format_of(FormatSlot::q4_0);
+    size_t compared = 0;
+    for (size_t i = 0; i < (*source)->tensors().size(); ++i) {
+        const TensorInfo& tensor = (*source)->tensors()[i];
+        if (tensor.n_dims != 2 || !tensor.name.starts_with("blk.")) continue;
+        std::vector<float> values(static_cast<size_t>(tensor.elements())), decoded(values.size());
+        (*source)->read_rows(i, 0, tensor.rows(), values.data());
+        std::vector<uint8_t> blocks(q4_0.row_bytes(tensor.elements()));
+        q4_0.encode(nullptr, values.data(), nullptr, blocks.data(), tensor.elements());
+        q4_0.decode(nullptr, blocks.data(), decoded.data(), tensor.elements());
+        CHECK_MSG(values == decoded, tensor.name);
+        ++compared;
+    }
+    CHECK_MSG(compared == 21, std::to_string(compared));
+}
+
 TEST_MAIN
