@@ -109,6 +109,7 @@ Status take_positional(Settings& s) {
         auto unknown = find_recipe(given[1]);
         return unknown ? Status() : std::move(unknown.error());
     }
+    if (!derived && given[1].empty()) return usage_error("OUT is empty: leave it out to have it derived, or name a file");
     if (!derived) s.options.output = given[1];
     s.options.type = given[derived ? 1 : 2];
     const size_t threads_at = derived ? 2 : 3;

@@ -94,6 +94,8 @@ int dispatch(int argc, char** argv) {
         }
         called = arguments[1];
         skip = 2;
+    } else if (arguments.size() == 2 && arguments[1] == "--version") {
+        called = arguments[1];  // of a link
     }
     if (called == "-h" || called == "--help" || called == "help") {
         print_usage(stdout);

@@ -179,10 +179,15 @@ void add_foreign_options(Options& options, std::vector<std::string>* ignored) {
     take("-ncmoe --n-cpu-moe", "N", "layers whose experts stay on the CPU");
     take("-tb --threads-batch", "N", "-t holds for prompts too");
     take("-fa --flash-attn", "", "[on|off|auto]");
+    take("-ot --override-tensor", "LIST", "tensors by device");
+    take("-fit --fit", "on|off", "what fits a GPU's memory");
+    take("-kvo --kv-offload", "", "cache on a GPU");
     take("-nkvo --no-kv-offload", "", "cache on the CPU");
+    take("--op-offload", "", "operations on a GPU");
+    take("--no-op-offload", "", "operations on the CPU");
     take("-cmoe --cpu-moe", "", "experts on the CPU");
     take("--mlock", "", "model locked in memory");
-    options.call_flag("--simple-io --jinja --no-warmup --no-perf --no-context-shift --mmap",
+    options.call_flag("--simple-io --jinja --no-warmup --no-perf --no-context-shift --mmap --display-prompt",
                       "what is done anyway", [] { return Status{}; });
 }
 

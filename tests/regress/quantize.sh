@@ -118,6 +118,7 @@ refused wrong_importance 1 "wrong.dat" model-f16.gguf x.gguf q4 --imatrix wrong.
 refused importance_needed 2 "--imatrix" model-f16.gguf x.gguf q2_k_s
 refused quantized_twice 2 "--allow-requantize" small.gguf x.gguf q4_0
 refused include_and_exclude 2 "together" model-f16.gguf x.gguf q4 --include-weights a --exclude-weights b
+refused empty_output 2 "OUT is empty" model-f16.gguf "" q4
 refused device 2 "not a regular file" model-f16.gguf /dev/null q4_0
 
 # An interruption leaves nothing and says so by its code. A shell's background jobs ignore SIGINT unless env resets it.
