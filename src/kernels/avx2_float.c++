@@ -1,5 +1,5 @@
 // Float weights (F32, F16, BF16) times float activations, and the exact product of any format (AVX2 with FMA).
-// One row: dot products of four weight rows at a time. Many rows: 16 weight rows and a chunk of columns are decoded to a
+// One row: dot products. Many rows: 16 weight rows and a chunk of columns are decoded to a
 // panel [k][16 rows] of f32, which meets six activation rows at a time: 12 sums in registers, one broadcast each.
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -57,26 +57,23 @@ inline float horizontal_sum(__m256 v) {
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
-template <class F, int kCount>
-inline void gemv_rows(const uint8_t* w, int64_t row_bytes, const float* x, int64_t cols, float* y) {
-    __m256 sum[kCount][2];
-    for (int r = 0; r < kCount; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_ps();
+template <class F>
+inline float gemv_row(const uint8_t* w, const float* x, int64_t cols) {
+    __m256 sum[4];
+    for (__m256& each : sum) each = _mm256_setzero_ps();
     int64_t k = 0;
-    for (; k + 16 <= cols; k += 16) {
-        const __m256 x0 = _mm256_loadu_ps(x + k), x1 = _mm256_loadu_ps(x + k + 8);
-#pragma GCC unroll 4
-        for (int r = 0; r < kCount; ++r) {
-            const uint8_t* at = w + r * row_bytes + k * F::kBytes;
-            _mm_prefetch(reinterpret_cast<const char*>(at) + 1024, _MM_HINT_T0);
-            sum[r][0] = _mm256_fmadd_ps(F::load8(at), x0, sum[r][0]);
-            sum[r][1] = _mm256_fmadd_ps(F::load8(at + 8 * F::kBytes), x1, sum[r][1]);
+    for (; k + 32 <= cols; k += 32) {
+        const uint8_t* at = w + k * F::kBytes;
+        for (int line = 0; line < 32 * F::kBytes; line += 64) {
+            _mm_prefetch(reinterpret_cast<const char*>(at) + 2048 + line, _MM_HINT_T0);
         }
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) sum[i] = _mm256_fmadd_ps(F::load8(at + 8 * i * F::kBytes), _mm256_loadu_ps(x + k + 8 * i), sum[i]);
     }
-    for (int r = 0; r < kCount; ++r) {
-        float total = horizontal_sum(_mm256_add_ps(sum[r][0], sum[r][1]));
-        for (int64_t i = k; i < cols; ++i) total += F::load1(w + r * row_bytes + i * F::kBytes) * x[i];
-        y[r] = total;
-    }
+    for (; k + 8 <= cols; k += 8) sum[0] = _mm256_fmadd_ps(F::load8(w + k * F::kBytes), _mm256_loadu_ps(x + k), sum[0]);
+    float total = horizontal_sum(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
+    for (; k < cols; ++k) total += F::load1(w + k * F::kBytes) * x[k];
+    return total;
 }
 
 template <class F>
@@ -85,11 +82,9 @@ void gemv(const MatmulArgs& args) {
     for (int64_t t = 0; t < args.n; ++t) {
         const float* x = args.x + t * args.x_stride;
         float* y = args.y + t * args.y_stride;
-        int64_t row = args.row_begin;
-        for (; row + 4 <= args.row_end; row += 4) {
-            gemv_rows<F, 4>(args.w.data + row * row_bytes, row_bytes, x, args.w.cols, y + row);
+        for (int64_t row = args.row_begin; row < args.row_end; ++row) {
+            y[row] = gemv_row<F>(args.w.data + row * row_bytes, x, args.w.cols);
         }
-        for (; row < args.row_end; ++row) gemv_rows<F, 1>(args.w.data + row * row_bytes, row_bytes, x, args.w.cols, y + row);
     }
 }
 

@@ -39,9 +39,9 @@ inline __m256 dot_lanes(__m256i w, __m256i x) {
 
 inline __m256 halves(float low, float high) { return _mm256_set_m128(_mm_set1_ps(high), _mm_set1_ps(low)); }
 
-// Adds the product of unit `u` to the lanes of `sum`; `minimum` gathers minima in lane 1.
+// Adds the product of unit `u` to the lanes of `sum`.
 template <class F>
-inline void add_unit(const uint8_t* b, int64_t u, const Activations& x, __m256& sum, __m128& minimum)
+inline void add_unit(const uint8_t* b, int64_t u, const Activations& x, __m256& sum)
     requires(!F::kSuper)
 {
     constexpr int kGroups = F::kUnit / 32;
@@ -54,14 +54,8 @@ inline void add_unit(const uint8_t* b, int64_t u, const Activations& x, __m256& 
             const __m256 value = _mm256_fmadd_ps(lanes, _mm256_set1_ps(x.scales[first + g]), centers);
             sum = _mm256_fmadd_ps(value, halves(F::scale16(b, 2 * g), F::scale16(b, 2 * g + 1)), sum);
         }
-    } else if constexpr (F::kMinimum) {
-        const __m128 scale_minimum = _mm_cvtph_ps(_mm_cvtsi32_si128(static_cast<int>(load32(b))));
-        const __m256 lanes = dot_lanes<F>(F::codes(b, 0), load256(x.codes + 32 * u));
-        const __m256 scale = _mm256_mul_ps(_mm256_broadcastss_ps(scale_minimum), _mm256_set1_ps(x.scales[u]));
-        sum = _mm256_fmadd_ps(lanes, scale, sum);
-        minimum = _mm_fmadd_ps(scale_minimum, _mm_set1_ps(x.block_sums[u]), minimum);
     } else {
-        __m256 part = F::kOffset ? _mm256_set1_ps(x.centers[u]) : _mm256_setzero_ps();
+        __m256 part = _mm256_set1_ps(x.centers[u]);
 #pragma GCC unroll 8
         for (int g = 0; g < kGroups; ++g) {
             const __m256 lanes = dot_lanes<F>(F::codes(b, g), load256(x.codes + 32 * (first + g)));
@@ -104,7 +98,7 @@ inline __m256 times_sums(__m256i factors16, const Activations& x, int64_t u) {
 }
 
 template <class F>
-inline void add_unit(const uint8_t* b, int64_t u, const Activations& x, __m256& sum, __m128&)
+inline void add_unit(const uint8_t* b, int64_t u, const Activations& x, __m256& sum)
     requires(F::kSuper)
 {
     const __m256i scales = F::scales16(b);
@@ -131,31 +125,69 @@ inline void add_unit(const uint8_t* b, int64_t u, const Activations& x, __m256& 
     }
 }
 
-// One row: kSums units at a time, each with a sum of its own, so that no addition waits for the one before.
+// Halves at `at`, `at` + step ...: gathered in a general register, because the vector units are busy enough.
+inline __m128 four_halves(const uint8_t* at, int step) {
+    const uint64_t low = load16(at) | static_cast<uint32_t>(load16(at + step)) << 16;
+    const uint64_t high = load16(at + 2 * step) | static_cast<uint32_t>(load16(at + 3 * step)) << 16;
+    return _mm_cvtph_ps(_mm_cvtsi64_si128(static_cast<long long>(low | high << 32)));
+}
+
+template <class F>
+inline __m128 four_scales(const uint8_t* b) {
+    if constexpr (F::kHalfScale) {
+        return four_halves(b, F::kBytes);
+    } else {
+        return F::four_scales(b);
+    }
+}
+
+// Past the end of the row, and of the tensor, a prefetch does nothing. The distance covers the latency of memory.
+inline void prefetch_ahead(const uint8_t* b, int bytes) {
+    for (int line = 0; line < bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(b) + 2048 + line, _MM_HINT_T0);
+}
+
+// One row of units of 32 weights, four units at a time: their scales, minima and offsets are worked on together.
+template <class F>
+inline float gemv_row32(const uint8_t* b, int64_t units, const Activations& x) {
+    __m256 sum[4];
+    for (__m256& each : sum) each = _mm256_setzero_ps();
+    __m128 sums = _mm_setzero_ps();  // of scale (or minimum) times the sum of the unit's activations
+    int64_t u = 0;
+    for (; u + 4 <= units; u += 4, b += 4 * F::kBytes) {
+        prefetch_ahead(b, 4 * F::kBytes);
+        const __m128 scales = four_scales<F>(b);
+        alignas(16) float factors[4];
+        _mm_store_ps(factors, _mm_mul_ps(scales, _mm_loadu_ps(x.scales + u)));
+        if constexpr (F::kMinimum) sums = _mm_fmadd_ps(four_halves(b + 2, F::kBytes), _mm_loadu_ps(x.block_sums + u), sums);
+        if constexpr (F::kOffset != 0) sums = _mm_fmadd_ps(scales, _mm_loadu_ps(x.block_sums + u), sums);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+            const __m256 lanes = dot_lanes<F>(F::codes(b + i * F::kBytes, 0), load256(x.codes + 32 * (u + i)));
+            sum[i] = _mm256_fmadd_ps(lanes, _mm256_broadcast_ss(factors + i), sum[i]);
+        }
+    }
+    for (; u < units; ++u, b += F::kBytes) {
+        const float scale = F::scale(b);
+        const __m256 lanes = dot_lanes<F>(F::codes(b, 0), load256(x.codes + 32 * u));
+        sum[0] = _mm256_fmadd_ps(lanes, _mm256_set1_ps(scale * x.scales[u]), sum[0]);
+        float factor = scale;
+        if constexpr (F::kMinimum) factor = F::minimum(b);
+        if constexpr (F::kMinimum || F::kOffset != 0) sums = _mm_add_ss(sums, _mm_set_ss(factor * x.block_sums[u]));
+    }
+    const __m256 products = _mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3]));
+    const float times = F::kMinimum ? 1.0f : -static_cast<float>(F::kOffset);
+    return horizontal_sum(products) + times * horizontal_sum(_mm256_zextps128_ps256(sums));
+}
+
+// One row of longer units, which have enough independent work within.
 template <class F>
 inline float gemv_row(const uint8_t* b, int64_t units, const Activations& x) {
-    constexpr int kSums = F::kUnit == 32 ? 4 : 1;  // longer units have enough independent work within
-    __m256 sum[kSums];
-    __m128 minimum[kSums];
-    for (int i = 0; i < kSums; ++i) {
-        sum[i] = _mm256_setzero_ps();
-        minimum[i] = _mm_setzero_ps();
+    __m256 sum = _mm256_setzero_ps();
+    for (int64_t u = 0; u < units; ++u, b += F::kBytes) {
+        prefetch_ahead(b, F::kBytes);
+        add_unit<F>(b, u, x, sum);
     }
-    int64_t u = 0;
-    for (; u + kSums <= units; u += kSums) {
-        // Far enough ahead to cover the latency of memory at full bandwidth; past the end it does nothing.
-        for (int line = 0; line < kSums * F::kBytes; line += 64) {
-            _mm_prefetch(reinterpret_cast<const char*>(b) + 2048 + line, _MM_HINT_T0);
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < kSums; ++i, b += F::kBytes) add_unit<F>(b, u + i, x, sum[i], minimum[i]);
-    }
-    for (; u < units; ++u, b += F::kBytes) add_unit<F>(b, u, x, sum[0], minimum[0]);
-    for (int i = 1; i < kSums; ++i) {
-        sum[0] = _mm256_add_ps(sum[0], sum[i]);
-        minimum[0] = _mm_add_ps(minimum[0], minimum[i]);
-    }
-    return horizontal_sum(sum[0]) + (F::kMinimum && !F::kSuper ? _mm_cvtss_f32(_mm_movehdup_ps(minimum[0])) : 0.0f);
+    return horizontal_sum(sum);
 }
 
 template <class F>
@@ -166,7 +198,7 @@ void gemv(const MatmulArgs& args) {
         const Q8Matrix& q = *args.xq;
         Activations x{q.codes + t * cols, q.scales + t * (cols / 32), q.sums + t * (cols / 16), q.block_sums + t * (cols / 32),
                       centers};
-        if constexpr (!F::kSuper && F::kOffset != 0 && !F::kScalePer16) {
+        if constexpr (!F::kSuper && F::kUnit > 32 && !F::kScalePer16) {
             constexpr int kGroups = F::kUnit / 32;
             for (int64_t u = 0; u < units; ++u) {
                 float total = 0;
@@ -176,7 +208,12 @@ void gemv(const MatmulArgs& args) {
         }
         float* y = args.y + t * args.y_stride;
         for (int64_t row = args.row_begin; row < args.row_end; ++row) {
-            y[row] = gemv_row<F>(args.w.data + row * row_bytes, units, x);
+            const uint8_t* b = args.w.data + row * row_bytes;
+            if constexpr (F::kUnit == 32) {
+                y[row] = gemv_row32<F>(b, units, x);
+            } else {
+                y[row] = gemv_row<F>(b, units, x);
+            }
         }
     }
 }

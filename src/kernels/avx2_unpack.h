@@ -63,6 +63,7 @@ inline __m256i look_up(const int8_t* table16, __m256i nibbles) {
 
 struct OneScale {
     static constexpr bool kSuper = false, kMinimum = false, kScalePer16 = false;
+    static constexpr bool kHalfScale = true;  // the scale is a half at the start of the unit
     static constexpr int kUnit = 32, kMax = 15, kOffset = 0;
 };
 
@@ -110,6 +111,7 @@ struct IQ4_NL : OneScale {
 alignas(16) constexpr int8_t kE2m1Raised[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
 
 struct MXFP4 : OneScale {
+    static constexpr bool kHalfScale = false;
     static constexpr int kBytes = 17, kOffset = 12, kMax = 31;
     static __m256i codes(const uint8_t* b, int) { return look_up(kE2m1Raised, nibbles_split(b + 1)); }
     // 2^(e - 128): half the stored power, because the codes are doubled; the two lowest are subnormal.
@@ -118,6 +120,14 @@ struct MXFP4 : OneScale {
         float value;
         __builtin_memcpy(&value, &bits, sizeof value);
         return value;
+    }
+    static __m128 four_scales(const uint8_t* b) {
+        const uint32_t codes = b[0] | static_cast<uint32_t>(b[kBytes]) << 8 | static_cast<uint32_t>(b[2 * kBytes]) << 16 |
+                               static_cast<uint32_t>(b[3 * kBytes]) << 24;
+        const __m128i e = _mm_cvtepu8_epi32(_mm_cvtsi32_si128(static_cast<int>(codes)));
+        const __m128i normal = _mm_slli_epi32(_mm_sub_epi32(e, _mm_set1_epi32(1)), 23);
+        const __m128i subnormal = _mm_sllv_epi32(_mm_set1_epi32(0x00200000), e);
+        return _mm_castsi128_ps(_mm_blendv_epi8(normal, subnormal, _mm_cmplt_epi32(e, _mm_set1_epi32(2))));
     }
 };
 

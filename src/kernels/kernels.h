@@ -64,14 +64,6 @@ struct MatmulKernels {
 enum class KvType : uint8_t { f32, f16, q8_0 };
 enum class Gate : uint8_t { silu, gelu_tanh, relu2 };
 
-// All rows of one key/value head, as stored in the cache: `count` positions of `head_dim`, `stride_bytes` apart.
-struct KvView {
-    KvType type = KvType::f16;
-    const uint8_t* k = nullptr;
-    const uint8_t* v = nullptr;
-    int64_t k_stride = 0, v_stride = 0;  // bytes from one position to the next
-};
-
 struct Kernels {
     const char* isa = "scalar";
     MatmulKernels matmul[kFormatCount];        // fast path, by FormatSlot
