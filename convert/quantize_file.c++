@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cctype>
 #include <chrono>
+#include <filesystem>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -169,7 +170,8 @@ void count_bytes(const Job& job, QuantizeReport& report) {
 Result<Calibration> calibrated(const QuantizeOptions& options, QuantizeReport& report, Job& job) {
     Calibration out;
     if (options.calibration.texts.empty()) return out;
-    if (!options.input.ends_with(".gguf"))
+    std::error_code unreadable;
+    if (std::filesystem::is_directory(options.input, unreadable))
         return usage_error("--calibrate runs the model and needs it as GGUF: quant convert " + escaped(options.input) + " first");
     // Long work is not begun for an output that would be refused afterwards.
     if (options.split_max_bytes == 0 && !options.keep_split) TRY(AtomicFile::check(job.output, options.force, job.writer.inputs));
@@ -244,7 +246,12 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
 std::string default_output(const std::string& input, const std::string& recipe_name) {
     std::string path = input;
     while (path.size() > 1 && path.ends_with('/')) path.pop_back();
-    if (path.ends_with(".gguf")) path.resize(path.size() - 5);
+    constexpr std::string_view kSuffix = ".gguf";
+    const auto same = [](char a, char b) {
+        return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
+    };
+    if (path.size() > kSuffix.size() && std::equal(kSuffix.begin(), kSuffix.end(), path.end() - kSuffix.size(), same))
+        path.resize(path.size() - kSuffix.size());
     // NAME-00001-of-00003
     constexpr size_t kSplitSuffix = 15;
     if (path.size() > kSplitSuffix) {
@@ -253,9 +260,6 @@ std::string default_output(const std::string& input, const std::string& recipe_n
         if (tail[0] == '-' && digits(tail.substr(1, 5)) && tail.substr(6, 4) == "-of-" && digits(tail.substr(10)))
             path.resize(path.size() - kSplitSuffix);
     }
-    const auto same = [](char a, char b) {
-        return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
-    };
     for (const std::string& name : recipe_names()) {
         if (path.size() <= name.size() + 1) continue;
         const std::string_view tail = std::string_view(path).substr(path.size() - name.size());

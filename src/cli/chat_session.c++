@@ -17,7 +17,10 @@ int64_t answer_room(int64_t context) { return std::clamp<int64_t>(context / 4, 1
 ChatSession::ChatSession(Session& session, Sampler sampler, ChatSettings settings)
     : session_(session), sampler_(std::move(sampler)), settings_(std::move(settings)) {}
 
-void ChatSession::forget() { left_out_ = 0; }
+void ChatSession::forget() {
+    left_out_ = 0;
+    sampler_.reset();
+}
 
 // The tokens of the conversation up to where the answer begins. Where the text goes on from the last answer, so do the
 // tokens: what the model said keeps the tokens it was said with, and the cache serves.

@@ -133,10 +133,12 @@ private:
 
 void say_summary(const Figures& figures) {
     const Generated& generated = figures.generated;
-    log_info(format_text("load %.2f s | prompt %lld tokens, %.1f tokens/s | generated %zu tokens, %.1f tokens/s | seed %llu",
+    // The first token comes with the prompt: a single one has no rate of its own.
+    const std::string speed = generated.steps > 0 ? format_text(", %.1f tokens/s", rate(generated.steps, generated.seconds)) : "";
+    log_info(format_text("load %.2f s | prompt %lld tokens, %.1f tokens/s | generated %zu tokens%s | seed %llu",
                          figures.load_seconds, static_cast<long long>(figures.prompt_tokens),
-                         rate(figures.prompt_tokens, figures.prompt_seconds), generated.tokens.size(),
-                         rate(generated.steps, generated.seconds), static_cast<unsigned long long>(figures.seed)));
+                         rate(figures.prompt_tokens, figures.prompt_seconds), generated.tokens.size(), speed.c_str(),
+                         static_cast<unsigned long long>(figures.seed)));
 }
 
 Status say_stats(const RunOptions& given, const Session& session, const Figures& figures) {
