@@ -322,6 +322,13 @@ TEST(split_files_in_and_out) {
     CHECK(!quantize_file(options, {}).ok());
 }
 
+// ThreadSanitizer keeps several bytes of its own for each one touched, mapped files included.
+#ifdef __SANITIZE_THREAD__
+constexpr bool kShadowMemory = true;
+#else
+constexpr bool kShadowMemory = false;
+#endif
+
 // A model may be of any size, the anonymous memory of the process may not.
 TEST(memory_is_bounded) {
     if (anonymous_bytes() == 0) SKIP("needs /proc");
@@ -357,7 +364,9 @@ TEST(memory_is_bounded) {
         });
         CHECK_MSG(report.ok(), error_of(report));
     }
-    CHECK_MSG(peak > 0 && peak - std::min(before, peak) < uint64_t{40} << 20, std::to_string(peak - before));
+    CHECK(peak > 0);
+    if (!kShadowMemory)
+        CHECK_MSG(peak - std::min(before, peak) < uint64_t{40} << 20, std::to_string(peak - before));
 }
 
 TEST_MAIN
