@@ -77,16 +77,7 @@ Result<bool> parse(Arguments arguments, BenchOptions* out) {
     options.call("-t --threads", "LIST", "threads (default: the physical cores)", list_of(&out->threads, 1, 512));
     options.integer("-r --repetitions", "N", "repetitions of each test (default 5)", &out->repetitions, 1, 1000);
     options.integer("-b -ub --batch-size --ubatch-size", "N", "prompt tokens taken at once (default 512)", &out->batch, 1, 1 << 16);
-    options.call("-ctk --cache-type-k", "TYPE", "keys in the cache as f32, f16 or q8_0 (default f16)", [out](const std::string& text) -> Status {
-        LET(type, parse_kv_type(text));
-        out->k_type = type;
-        return {};
-    });
-    options.call("-ctv --cache-type-v", "TYPE", "values in the cache, likewise", [out](const std::string& text) -> Status {
-        LET(type, parse_kv_type(text));
-        out->v_type = type;
-        return {};
-    });
+    add_cache_types(options, &out->k_type, &out->v_type);
     options.flag("--exact", "decoded weights and f32 activations instead of the fast int8 products", &out->exact);
     options.flag("--json", "print a JSON array", &out->json);
     options.call_flag("--quiet", "no progress on standard error", [] {

@@ -33,13 +33,6 @@ Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
                     "  quant eval -m model-q4.gguf -f book.txt -c 512 --chunks 16\n"
                     "  quant eval -m model-q4.gguf --base model-f16.gguf -f book.txt\n"
                     "  quant eval -m model.gguf --tokens 1,403,407 --logits logits.f32");
-    const auto kv_type = [](KvType* target) {
-        return [target](const std::string& text) -> Status {
-            LET(type, parse_kv_type(text));
-            *target = type;
-            return {};
-        };
-    };
     options.text("-m --model", "FILE", "model, a GGUF file (of a split model the first)", &out->model);
     options.text("-f --file", "FILE", "text to judge the model on; - is standard input", &out->text_file);
     options.text("--base", "FILE", "model to compare with: divergence of every prediction from its own",
@@ -59,9 +52,7 @@ Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
     options.integer("-b -ub --batch-size --ubatch-size", "N", "tokens taken at once (default 512)",
                     &out->batch, 1, 1 << 16);
     options.integer("-t --threads", "N", "threads (default: the physical cores)", &out->threads, 0, 512);
-    options.call("-ctk --cache-type-k", "TYPE", "keys in the cache as f32, f16 or q8_0 (default f16)",
-                 kv_type(&out->k_type));
-    options.call("-ctv --cache-type-v", "TYPE", "values in the cache, likewise", kv_type(&out->v_type));
+    add_cache_types(options, &out->k_type, &out->v_type);
     options.flag("--json", "one JSON object on standard output", &out->json);
     options.call_flag("-v --verbose", "say more: kernels in use, memory", [] {
         set_log_level(LogLevel::verbose);

@@ -71,16 +71,7 @@ void add_length_options(Options& options, RunOptions* out) {
                     limits::kContext);
     options.integer("-b -ub --batch-size --ubatch-size", "N", "prompt tokens taken at once (default 512)", &out->batch, 1, 1 << 16);
     options.integer("-t --threads", "N", "threads (default: the physical cores)", &out->threads, -1, 512);
-    options.call("-ctk --cache-type-k", "TYPE", "keys in the cache as f32, f16 or q8_0 (default f16)", [out](const std::string& text) -> Status {
-        LET(type, parse_kv_type(text));
-        out->k_type = type;
-        return {};
-    });
-    options.call("-ctv --cache-type-v", "TYPE", "values in the cache, likewise", [out](const std::string& text) -> Status {
-        LET(type, parse_kv_type(text));
-        out->v_type = type;
-        return {};
-    });
+    add_cache_types(options, &out->k_type, &out->v_type);
     options.flag("--exact", "decoded weights and f32 activations instead of the fast int8 products", &out->exact);
 }
 
@@ -235,6 +226,18 @@ Result<KvType> parse_kv_type(std::string_view name) {
     for (const NamedKvType& each : kKvTypes)
         if (name == each.name) return each.type;
     return usage_error("expected f32, f16 or q8_0, found '" + escaped(name) + "'");
+}
+
+void add_cache_types(Options& options, KvType* k_type, KvType* v_type) {
+    const auto kv_type = [](KvType* target) {
+        return [target](const std::string& text) -> Status {
+            LET(type, parse_kv_type(text));
+            *target = type;
+            return {};
+        };
+    };
+    options.call("-ctk --cache-type-k", "TYPE", "keys in the cache as f32, f16 or q8_0 (default f16)", kv_type(k_type));
+    options.call("-ctv --cache-type-v", "TYPE", "values in the cache, likewise", kv_type(v_type));
 }
 
 const char* kv_type_name(KvType type) {

@@ -40,6 +40,7 @@ Result<bool> parse_run_options(Arguments arguments, RunOptions* out);
 // "\n" and the like, \xHH included, as the bytes they stand for; an unknown escape stays as it is.
 std::string unescape(std::string_view text);
 Result<KvType> parse_kv_type(std::string_view name);
+void add_cache_types(Options& options, KvType* k_type, KvType* v_type);  // -ctk and -ctv
 const char* kv_type_name(KvType type);
 
 }  // namespace quant
