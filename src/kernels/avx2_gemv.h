@@ -86,9 +86,6 @@ inline void add_group(const uint8_t* b, const Activations& x, int64_t first, __m
     part = _mm256_fmadd_ps(lanes, _mm256_set1_ps(x.scales[first + g]), part);
 }
 
-inline __m256 floats_low(__m256i v16) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(v16))); }
-inline __m256 floats_high(__m256i v16) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(v16, 1))); }
-
 // Sum over the groups of integer factor * sum of the group's activations, 8 partial sums.
 template <class F>
 inline __m256 times_sums(__m256i factors16, const Activations& x, int64_t u) {

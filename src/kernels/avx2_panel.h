@@ -82,8 +82,6 @@ struct alignas(64) RowPart {
     __m256i scale16[2];  // 16 pairs of int16, or floats
 };
 
-inline __m256 floats_low(__m256i v16) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(v16))); }
-inline __m256 floats_high(__m256i v16) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(v16, 1))); }
 inline __m256i bits(__m256 v) { return _mm256_castps_si256(v); }
 inline __m256i pairs16(__m128i v16) {
     const __m256i wide = _mm256_cvtepu16_epi32(v16);

@@ -40,6 +40,10 @@ inline float horizontal_sum(__m256 v) {
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
+// int16 0-7 and 8-15 as floats.
+inline __m256 floats_low(__m256i v16) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(v16))); }
+inline __m256 floats_high(__m256i v16) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(v16, 1))); }
+
 // 16 bytes -> 32 nibbles: low ones first, then high ones.
 inline __m256i nibbles_split(const uint8_t* at) {
     const __m128i bytes = load128(at);
