@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "formats/accuracy.h"
 #include "formats/format.h"
 #include "formats/lanes.h"
 #include "tests/check.h"
@@ -233,6 +234,23 @@ TEST(encoded_values_survive_another_round) {
         const double first = rows::squared_error(x.data(), once.data(), importance, rows::kCols);
         const double second = rows::squared_error(once.data(), twice.data(), importance, rows::kCols);
         CHECK_MSG(second <= 0.35 * first, std::string(format->name) + ": " + std::to_string(second / first));
+    }
+}
+
+// The figures of `quant formats` are those of the formats: halves round to 11 bits, a sign and the best size leave
+// sqrt(1 - 2/pi) of normal weights (a little less with a size per 128), every block format lies between.
+TEST(errors_on_random_weights) {
+    CHECK(relative_rms_error(format_of(FormatSlot::f32), Weights::heavy) == 0);
+    const double half = relative_rms_error(format_of(FormatSlot::f16), Weights::gaussian);
+    CHECK_MSG(half > 1.5e-4 && half < 2.5e-4, std::to_string(half));
+    const double sign = relative_rms_error(format_of(FormatSlot::q1_0), Weights::gaussian);
+    CHECK_MSG(std::fabs(sign - std::sqrt(1 - 2 / 3.141592653589793)) < 0.006, std::to_string(sign));
+    CHECK(std::isnan(relative_rms_error(format_of(FormatSlot::q8_k), Weights::gaussian)));
+    for (const Format* format : block_formats()) {
+        for (const Weights weights : {Weights::gaussian, Weights::heavy}) {
+            const double error = relative_rms_error(*format, weights);
+            CHECK_MSG(error > half && error < 0.75, std::string(format->name) + ": " + std::to_string(error));
+        }
     }
 }
 
