@@ -143,6 +143,18 @@ void write_tensor(JsonWriter& json, const QuantizeReport& report, size_t index) 
     json.end_object();
 }
 
+void write_few_levels(JsonWriter& json, const FewLevels& found) {
+    json.key("few_levels");
+    json.begin_object();
+    json.member("levels", found.levels);
+    json.member("matrices", found.matrices);
+    json.member("exact", found.exact);
+    json.member("scale_rounded", found.scale_rounded);
+    if (found.perplexity > 0) json.member("perplexity", found.perplexity);
+    if (found.source_perplexity > 0) json.member("source_perplexity", found.source_perplexity);
+    json.end_object();
+}
+
 std::string json_report(const Settings& s, const QuantizeReport& report) {
     std::string text;
     JsonWriter json(text);
@@ -166,7 +178,9 @@ std::string json_report(const Settings& s, const QuantizeReport& report) {
         json.member("seconds", report.seconds);
         if (total.norm > 0) json.member("relative_error", total.error / total.norm);
         if (total.weighted_norm > 0) json.member("weighted_error", total.weighted_error / total.weighted_norm);
+        json.member("changed", total.changed);
         json.member("zeroed", total.zeroed);
+        if (report.few_levels) write_few_levels(json, *report.few_levels);
         if (report.calibration_windows > 0) {
             json.member("calibration_windows", report.calibration_windows);
             json.member("calibration_seconds", report.calibration_seconds);
@@ -249,7 +263,8 @@ std::string summary_line(const Settings& s, const QuantizeReport& report) {
         line += format_text(", calibrated on %lld windows in %.0f s", static_cast<long long>(report.calibration_windows),
                             report.calibration_seconds);
     if (total.zeroed > 0) line += format_text(", %llu weights set to 0", static_cast<unsigned long long>(total.zeroed));
-    return line + "\n";
+    line += "\n";
+    return report.few_levels && report.few_levels->native() ? line + describe(*report.few_levels) + "\n" : line;
 }
 
 Result<QuantizeReport> quantize_with_progress(Settings& s) {
@@ -281,6 +296,7 @@ Status quantize_command(Arguments arguments) {
     TRY(take_positional(s));
     if (s.quiet && s.verbose) return usage_error("--quiet and --verbose exclude each other");
     set_log_level(s.quiet ? LogLevel::quiet : s.verbose ? LogLevel::verbose : LogLevel::normal);
+    s.options.measure_few_levels = !s.quiet || s.json;
     log_verbose(std::string("kernels: ") + kernels().isa);
     LET(report, quantize_with_progress(s));
     for (const std::string& warning : report.warnings) log_warning(warning);

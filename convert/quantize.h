@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "convert/calibrate/calibration.h"
+#include "convert/few_levels.h"
 #include "convert/plan/plan.h"
 #include "convert/stream/stream.h"
 
@@ -34,11 +36,13 @@ struct QuantizeOptions {
     std::vector<std::string> override_metadata;                 // KEY=TYPE:VALUE
     CalibrationOptions calibration;                             // without texts: none
     CalibrationProgress calibration_progress;                   // may be empty
+    bool measure_few_levels = true;  // perplexity where two or three values per weight do not hold the source's
 };
 
 struct QuantizeReport {
     Plan plan;
     std::vector<TensorError> errors;   // as plan.tensors; empty after a dry run
+    std::optional<FewLevels> few_levels;  // for formats of two or three values
     std::vector<std::string> outputs;  // paths written, or planned
     std::vector<std::string> warnings;
     uint64_t input_bytes = 0, output_bytes = 0;  // of files

@@ -199,6 +199,7 @@ TensorError QuantizeReport::total_error() const {
         total.norm += each.norm;
         total.weighted_error += each.weighted_error;
         total.weighted_norm += each.weighted_norm;
+        total.changed += each.changed;
         total.zeroed += each.zeroed;
     }
     return total;
@@ -237,6 +238,12 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
     TRY(writer.finish());
     report.output_bytes = writer.total_bytes();
     report.outputs = writer.paths();
+    report.few_levels = few_levels(report.plan, report.errors);
+    if (report.few_levels && !report.few_levels->native()) {
+        if (options.measure_few_levels)
+            measure_perplexity(*report.few_levels, options.input, report.outputs.front(), report.threads);
+        report.warnings.push_back(describe(*report.few_levels));
+    }
     // The importance ends with this call; the plan outlives it.
     for (PlannedTensor& tensor : report.plan.tensors) tensor.importance = nullptr;
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();

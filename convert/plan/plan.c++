@@ -84,6 +84,8 @@ private:
             return set(planned, options_.embedding_format, "--token-embedding-type");
         const bool is_output = role == TensorRole::output || (facts_.tied && role == TensorRole::token_embd);
         if (options_.output_format && is_output) return set(planned, options_.output_format, "--output-tensor-type");
+        if (options_.recipe.keep_tables && (role == TensorRole::token_embd || role == TensorRole::output))
+            return set(planned, tensor.format, "table, kept");
         if (options_.pure) return set(planned, &format_of(options_.recipe.base), "");
 
         RuleInput input;

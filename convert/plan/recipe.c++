@@ -24,6 +24,7 @@ struct Mix {
     bool needs_importance;
     const char* purpose;
     bool ecosystem = true;  // its number means this mix
+    bool keep_tables = false;
 };
 constexpr Mix kMixes[] = {
     {"Q2_K_S", Slot::q2_k, 21, true, "smallest of the 2-bit mixes; needs an importance matrix"},
@@ -40,6 +41,9 @@ constexpr Mix kMixes[] = {
     {"Q2", Slot::q2_k, 10, false, "the best stock mix near 2 bits", false},
     {"Q4", Slot::iq4_xs, 30, false, "the best stock mix near 4 bits", false},
     {"Q5", kQ5K, 17, false, "the best stock mix near 5 bits", false},
+    // Models trained with few values keep their tables in plain numbers: lossless as a whole.
+    {"TERNARY", Slot::tq2_0, 37, false, "three values per weight: lossless for models trained that way", false, true},
+    {"BINARY", Slot::q1_0, 40, false, "two values per weight: lossless for models trained that way", false, true},
     {"MXFP4_MOE", Slot::mxfp4, 38, false, "experts in MXFP4, everything else in Q8_0"},
 };
 
@@ -52,7 +56,6 @@ constexpr Alias kAliases[] = {
     {"Q3_K", "Q3_K_M", ""},
     {"Q4_K", "Q4_K_M", ""},
     {"Q5_K", "Q5_K_M", ""},
-    {"ternary", "TQ2_0", "three values per weight, for models trained that way"},
     {"q3", "Q3_K_M", "the best stock mix near 3 bits"},
     {"q6", "Q6_K", "the best stock mix near 6 bits"},
     {"q8", "Q8_0", "the best stock mix near 8 bits"},
@@ -154,11 +157,11 @@ std::string upper(std::string_view text) {
 }
 
 Recipe from_format(const Format& format) {
-    return {format.name, format.slot, format.file_type, false, format.needs_importance, format.purpose};
+    return {format.name, format.slot, format.file_type, false, format.needs_importance, false, format.purpose};
 }
 
 Recipe from_mix(const Mix& mix) {
-    return {mix.name, mix.base, mix.file_type, false, mix.needs_importance, mix.purpose};
+    return {mix.name, mix.base, mix.file_type, false, mix.needs_importance, mix.keep_tables, mix.purpose};
 }
 
 RuleAnswer output_rule(const Recipe& recipe, int64_t cols) {
@@ -266,7 +269,7 @@ std::span<const std::string> recipe_names() {
 
 Result<Recipe> find_recipe(std::string_view given) {
     const std::string name = upper(given);
-    if (name == "COPY") return Recipe{"COPY", Slot::f32, -1, true, false, "tensors as they are"};
+    if (name == "COPY") return Recipe{"COPY", Slot::f32, -1, true, false, false, "tensors as they are"};
     for (const Alias& alias : kAliases)
         if (name == upper(alias.name)) return find_recipe(alias.target);
     for (const Mix& mix : kMixes)

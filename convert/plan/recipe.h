@@ -42,6 +42,7 @@ struct Recipe {
     int32_t file_type = -1;          // general.file_type; -1: leave the key away
     bool copy = false;               // tensors stay as they are
     bool needs_importance = false;   // for every tensor of the base format
+    bool keep_tables = false;        // embedding table and output matrix stay as they are
     std::string purpose;             // one line for people
 };
 

@@ -52,6 +52,7 @@ QUANT_INLINE void add_stretch(const float* values, const float* decoded, const f
 template <int W>
 QUANT_INLINE void add_row_body(const float* values, const float* decoded, const float* importance, int64_t count,
                                TensorError& sums) {
+    for (int64_t i = 0; i < count; ++i) sums.changed += values[i] != decoded[i];
     const int64_t whole = count / kLanes * kLanes;
     for (int64_t begin = 0; begin < whole; begin += kStretch)
         add_stretch<W>(values + begin, decoded + begin, importance ? importance + begin : nullptr,

@@ -170,6 +170,7 @@ private:
             total.norm += piece.error.norm;
             total.weighted_error += piece.error.weighted_error;
             total.weighted_norm += piece.error.weighted_norm;
+            total.changed += piece.error.changed;
             total.zeroed += piece.error.zeroed;
         }
         return {};

@@ -18,6 +18,7 @@ namespace quant {
 struct TensorError {
     double error = 0, norm = 0;                    // sum (w - w')^2, sum w^2
     double weighted_error = 0, weighted_norm = 0;  // the same with importance; 0 without
+    uint64_t changed = 0;                          // weights with w' != w
     uint64_t zeroed = 0;                           // non-finite weights replaced by 0
 };
 

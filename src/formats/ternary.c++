@@ -55,13 +55,20 @@ void decode_tq2_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
 
 namespace {
 
+// Positive: a negative scale would say the same, but for the sign of its zeros.
+template <int W>
+QUANT_INLINE search::HalfScale ternary_scale(const search::Block<256>& in) {
+    const search::HalfScale d = search::best_scale<W, search::Uniform<-1, 1>, 256>(in, kTernaryGrid);
+    return search::half_from_bits(d.bits & 0x7fff, in.down);
+}
+
 template <int W>
 QUANT_INLINE void tq1_0_body(const float* x, const float* importance, uint8_t* blocks, int64_t n) {
     auto* block = reinterpret_cast<BlockTQ1_0*>(blocks);
     search::Block<256> in;
     for (int64_t i = 0; i < n; i += 256, ++block) {
         search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
-        const search::HalfScale d = search::best_scale<W, search::Uniform<-1, 1>, 256>(in, kTernaryGrid);
+        const search::HalfScale d = ternary_scale<W>(in);
         int q[256];
         search::choose_levels<W, search::Uniform<-1, 1>, 256>(in.x, d.value, q);
         block->d.set_bits(d.bits);
@@ -77,7 +84,7 @@ QUANT_INLINE void tq2_0_body(const float* x, const float* importance, uint8_t* b
     search::Block<256> in;
     for (int64_t i = 0; i < n; i += 256, ++block) {
         search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
-        const search::HalfScale d = search::best_scale<W, search::Uniform<-1, 1>, 256>(in, kTernaryGrid);
+        const search::HalfScale d = ternary_scale<W>(in);
         int q[256];
         search::choose_levels<W, search::Uniform<-1, 1>, 256>(in.x, d.value, q);
         block->d.set_bits(d.bits);

@@ -55,6 +55,19 @@ quantize --force "$tiny" small.gguf q8_0 && quantize --force small.gguf back32.g
     why="$why; q8_0 -> f16 differs from q8_0 -> f32 -> f16"
 result copies_and_ways_back "$why"
 
+# Two and three values per weight: the bundled model is warned about with its perplexities, what comes of it is lossless.
+why=
+for type in ternary binary; do
+    "$quant" quantize --force "$tiny" few.gguf $type >said.txt 2>err.txt || why="$why; $type failed"
+    grep -Eq 'warning: 28 of 28 matrices hold more than (two|three) values.* expect a perplexity like [0-9.]+ on .* source has 60\.' err.txt || why="$why; $type: no warning"
+    ! grep -q lossless: said.txt || why="$why; $type: said to be lossless"
+    quantize --force few.gguf plain.gguf f16 && "$quant" quantize --force plain.gguf again.gguf $type >said.txt 2>err.txt || why="$why; $type again failed"
+    grep -q '^lossless: all 28 matrices' said.txt && [ ! -s err.txt ] || why="$why; $type again: not lossless: $(cat err.txt)"
+    quantize --force again.gguf back.gguf f16 && cmp back.gguf plain.gguf || why="$why; $type: said to be lossless, and is not"
+done
+result few_values_are_lossless_or_warned_about "$why"
+rm -f said.txt err.txt
+
 # The derived name stands beside the input, the type replaced.
 cp "$tiny" model-f16.gguf
 why=
@@ -165,6 +178,21 @@ else
     echo "SKIP packed_checkpoints_run: needs the reference data folder (QUANT_SHARED)"
 fi
 importance=$shared/reference/imatrix/tiny
+if [ -d "$shared/models/arch/bitnet" ]; then
+    why=
+    for folder in bitnet bitnet-packed; do
+        "$quant" quantize --force "$shared/models/arch/$folder/hf" few.gguf ternary >said.txt 2>err.txt || why="$why; $folder failed"
+        grep -q '^lossless: all 21 matrices hold three values' said.txt && [ ! -s err.txt ] || why="$why; $folder: $(tail -n 1 said.txt) $(cat err.txt)"
+        quantize --force few.gguf back.gguf f32 && quantize --force "$shared/models/arch/$folder/hf" plain.gguf f32 || why="$why; $folder: no f32"
+        for file in back plain; do
+            "$quant" eval -m $file.gguf --tokens 1,2,3,4,5 --logits $file.f32 --force --quiet >out.txt 2>&1 || why="$why; $folder: no logits"
+        done
+        cmp back.f32 plain.f32 || why="$why; $folder: other logits"
+    done
+    result ternary_models_are_lossless "$why"
+else
+    echo "SKIP ternary_models_are_lossless: needs the reference data folder (QUANT_SHARED)"
+fi
 if [ -f "$importance.gguf" ]; then
     why=
     quantize --force "$tiny" one.gguf q2_k_s --imatrix "$importance.gguf" || why="failed"

@@ -1,5 +1,6 @@
 // Encoding: never more error than a peer for any kind of row, finite out of finite in, lossless where it can be,
 // the same bytes in both register widths.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -219,6 +220,32 @@ TEST(ternary_is_lossless) {
             bool same = true;
             for (size_t i = 0; i < 256; ++i) same = same && plain[i] == x[i] && weighted[i] == x[i];
             CHECK_MSG(same, std::string(name) + " trial " + std::to_string(trial));
+        }
+    }
+}
+
+// Scale and threshold by least squares: of weights sorted by size, the k largest become +-s and the others 0; the best k
+// leaves energy - max over k of (sum of the k largest)^2 / k.
+TEST(ternary_takes_the_best_scale_and_threshold) {
+    for (int set : {1, 2}) {
+        const auto x = rows::make(set);
+        for (size_t at = 0; at + 256 <= x.size(); at += 256) {
+            std::vector<double> sizes(256);
+            double energy = 0, sum = 0, gain = 0;
+            for (size_t i = 0; i < 256; ++i) {
+                sizes[i] = std::fabs(static_cast<double>(x[at + i]));
+                energy += sizes[i] * sizes[i];
+            }
+            std::sort(sizes.rbegin(), sizes.rend());
+            for (size_t k = 0; k < 256; ++k) {
+                sum += sizes[k];
+                gain = std::max(gain, sum * sum / static_cast<double>(k + 1));
+            }
+            for (const char* name : {"TQ1_0", "TQ2_0"}) {
+                const auto y = encode_decode(*find_format(name), x.data() + at, nullptr, 256);
+                const double error = rows::squared_error(x.data() + at, y.data(), nullptr, 256);
+                CHECK_MSG(error <= (energy - gain) * (1 + 2e-4), std::string(name) + ": " + std::to_string(error / (energy - gain)));
+            }
         }
     }
 }

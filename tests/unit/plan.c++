@@ -124,7 +124,7 @@ TEST(names_numbers_and_aliases) {
     const std::pair<const char*, const char*> same[] = {{"q4_k", "Q4_K_M"}, {"Q5_K", "Q5_K_M"}, {"q3_K", "Q3_K_M"}, {"15", "Q4_K_M"},
                                                         {"10", "Q2_K"},     {"21", "Q2_K_S"},   {"7", "Q8_0"},      {"0", "F32"},
                                                         {"1", "F16"},       {"32", "BF16"},     {"38", "MXFP4_MOE"}, {"copy", "COPY"},
-                                                        {"ternary", "TQ2_0"}, {"q8", "Q8_0"}, {"q4", "Q4"}, {"30", "IQ4_XS"}, {"17", "Q5_K_M"},   {"iq4_xs", "IQ4_XS"}};
+                                                        {"ternary", "TERNARY"}, {"q8", "Q8_0"}, {"q4", "Q4"}, {"30", "IQ4_XS"}, {"17", "Q5_K_M"},   {"iq4_xs", "IQ4_XS"}};
     for (const auto& [given, name] : same) {
         const auto recipe = find_recipe(given);
         CHECK_MSG(recipe.ok() && recipe->name == name, given);
