@@ -75,6 +75,8 @@ Options describe(Settings& s) {
                  [&o](const std::string& row) { return o.tensor_types.push_back({false, row}), Status{}; });
     options.call("--tensor-type-file", "FILE", "the same from a file, separated by white space",
                  [&o](const std::string& path) { return o.tensor_types.push_back({true, path}), Status{}; });
+    options.integer("--palette-group", "N", "rows that share a table, for formats with tables (default: a table per matrix)",
+                    &o.palette_group, 1, int64_t{1} << 31);
     options.flag("--leave-output-tensor", "output.weight stays as it is", &o.leave_output);
     options.flag("--allow-requantize", "quantize again what is quantized already", &o.allow_requantize);
     options.call("--nonfinite", "error|zero", "NaN and infinite weights: refuse (default), or write 0",

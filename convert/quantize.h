@@ -29,6 +29,7 @@ struct QuantizeOptions {
     bool dry_run = false, pure = false, leave_output = false, allow_requantize = false;
     bool force = false, keep_split = false, zero_nonfinite = false;
     uint64_t split_max_bytes = 0;
+    int64_t palette_group = 0;                    // rows that share a table; 0: a table per matrix
     std::string output_format, embedding_format;  // empty: by the mix
     std::vector<TensorTypeOption> tensor_types;
     std::string importance_path;

@@ -108,6 +108,9 @@ void collect_warnings(const Plan& plan, const ImportanceMatrix* importance, cons
     if (dry_run && !plan.needing_importance.empty())
         warnings.push_back(format_text("%zu tensors need an importance matrix, the first is %s: --imatrix FILE",
                                        plan.needing_importance.size(), plan.needing_importance.front().c_str()));
+    if (!plan.first_own.empty() && !plan.recipe.copy)
+        warnings.push_back(plan.recipe.name + ": only quant can run this file, other GGUF programs refuse it; the first tensor is " +
+                           plan.first_own);
 }
 
 // Everything a run needs before the first byte is written.
@@ -127,6 +130,7 @@ Result<Plan> plan_job(const QuantizeOptions& options, const Recipe& recipe, Job&
     choices.pure = options.pure;
     choices.leave_output = options.leave_output;
     choices.allow_requantize = options.allow_requantize;
+    choices.palette_group = options.palette_group;
     TRY(set_format("--output-tensor-type", options.output_format, choices.output_format));
     TRY(set_format("--token-embedding-type", options.embedding_format, choices.embedding_format));
     choices.patterns = &job.patterns;

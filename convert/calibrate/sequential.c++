@@ -7,6 +7,7 @@
 #include "convert/calibrate/gram.h"
 #include "convert/calibrate/layers.h"
 #include "convert/rounding/factor.h"
+#include "formats/side_data.h"
 
 namespace quant {
 
@@ -104,17 +105,12 @@ private:
         const TensorInfo& table = *model_.weights().embedding;
         if (&table == model_.weights().output || !wanted(table.name)) return;
         const Format& format = *planned_.at(table.name)->out.format;
+        const int64_t group = planned_.at(table.name)->out.group;
         std::vector<uint8_t>& blocks = result_[table.name];
-        blocks.resize(format.tensor_bytes(table.cols(), table.rows()));
-        pool_.for_each_piece(table.rows(), 16, [&](int64_t begin, int64_t end, int) {
-            std::vector<float> row(static_cast<size_t>(table.cols()));
-            for (int64_t r = begin; r < end; ++r) {
-                decode_rows(*table.format, table.view(), r, 1, row.data());
-                format.encode(nullptr, row.data(), nullptr,
-                              blocks.data() + static_cast<uint64_t>(r) * format.row_bytes(table.cols()),
-                              table.cols());
-            }
-        });
+        blocks.resize(format.tensor_bytes(table.cols(), table.rows(), group));
+        HeadInput input{table.cols(), table.rows(), group, {}, {}, &pool_};
+        input.read = [&](int64_t row, int64_t count, float* to) { decode_rows(*table.format, table.view(), row, count, to); };
+        encode_tensor(format, input, blocks.data());
         replace(table, format, blocks);
     }
 
@@ -140,9 +136,9 @@ private:
                     values[static_cast<size_t>(r * cols + c)] +=
                         static_cast<float>(shift[static_cast<size_t>(c * rows + r)]);
         std::vector<uint8_t>& blocks = result_[weight.name];
-        blocks.resize(format.tensor_bytes(cols, rows));
-        TRY(round_with_feedback(format, values.data(), rows, cols, gram, options_.feedback, pool_,
-                                blocks.data()));
+        const int64_t group = planned_.at(weight.name)->out.group;
+        blocks.resize(format.tensor_bytes(cols, rows, group));
+        TRY(round_with_feedback(format, values.data(), rows, cols, group, gram, options_.feedback, pool_, blocks.data()));
         replace(weight, format, blocks);
         return {};
     }
@@ -150,6 +146,7 @@ private:
     void replace(const TensorInfo& weight, const Format& format, const std::vector<uint8_t>& blocks) {
         auto info = std::make_unique<TensorInfo>(weight);
         info->format = &format;
+        info->group = planned_.at(weight.name)->out.group;
         info->data = blocks.data();
         info->bytes = blocks.size();
         const auto put = [&](const TensorInfo*& place) {

@@ -36,7 +36,7 @@ public:
     void stored_rows(size_t tensor, int64_t row, int64_t count, uint8_t* out) const override {
         const TensorInfo& info = tensors_[tensor];
         const uint64_t row_bytes = info.format->row_bytes(info.cols());
-        std::memcpy(out, info.data + row_bytes * static_cast<uint64_t>(row), row_bytes * static_cast<uint64_t>(count));
+        std::memcpy(out, row_at(*info.format, info.view(), row), row_bytes * static_cast<uint64_t>(count));
     }
 
     void release(size_t tensor) const override { file_.release(tensors_[tensor]); }

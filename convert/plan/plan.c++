@@ -68,13 +68,23 @@ public:
             TRY(fit_rows(tensor, planned));
             TRY(check_source(tensor, planned));
         }
-        const auto bytes = checked_mul(planned.out.format->row_bytes(tensor.cols()), static_cast<uint64_t>(tensor.rows()));
-        if (!bytes) return input_error("tensor " + tensor.name + ": size in " + planned.out.format->name + " overflows");
-        planned.out.bytes = planned.copies() ? tensor.bytes : planned.out.format->tensor_bytes(tensor.cols(), tensor.rows());
+        const Format& format = *planned.out.format;
+        const auto bytes = checked_mul(format.row_bytes(tensor.cols()), static_cast<uint64_t>(tensor.rows()));
+        if (!bytes || (format.head && tensor.rows() > kMaxHeadRows))
+            return input_error("tensor " + tensor.name + ": size in " + format.name + " overflows");
+        if (!planned.copies()) {
+            planned.out.group = format.head && format.head->grouped ? group_for(tensor) : 0;
+            planned.out.bytes = format.tensor_bytes(tensor.cols(), tensor.rows(), planned.out.group);
+        }
         return {};
     }
 
 private:
+    int64_t group_for(const TensorInfo& tensor) const {
+        const int64_t wanted = options_.palette_group > 0 ? options_.palette_group : tensor.ne[1];
+        return std::min({wanted, tensor.rows(), int64_t{UINT32_MAX}});
+    }
+
     Status choose_format(const TensorInfo& tensor, TensorRole role, int64_t count, PlannedTensor& planned) {
         if (options_.patterns) {
             LET(match, options_.patterns->find(tensor.name));
@@ -194,6 +204,7 @@ Result<Plan> make_plan(const Metadata& metadata, const std::vector<TensorInfo>& 
     for (const size_t index : counting_order(tensors)) {
         TRY(planner.choose(tensors[index], plan.tensors[index]));
         plan.fallbacks += plan.tensors[index].fallback;
+        if (!plan.tensors[index].out.format->stock && plan.first_own.empty()) plan.first_own = tensors[index].name;
         TRY(attach_importance(options.importance, plan, index));
     }
     return plan;

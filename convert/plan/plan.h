@@ -17,6 +17,7 @@ struct PlanOptions {
     bool pure = false;                        // the base format for every matrix, no mix, no fallback
     bool leave_output = false;                // output.weight stays as it is
     bool allow_requantize = false;            // quantized -> another quantized format
+    int64_t palette_group = 0;                // rows that share a table, in formats with tables; 0: a table per matrix
     const Format* output_format = nullptr;    // null: by the mix
     const Format* embedding_format = nullptr;
     const TensorPatterns* patterns = nullptr;
@@ -39,6 +40,7 @@ struct Plan {
     size_t fallbacks = 0;
     size_t without_importance = 0;       // matrices of layers that the importance matrix misses
     std::string first_without_importance;
+    std::string first_own;               // tensor of a format that only this program reads; empty: none
     std::vector<std::string> needing_importance;  // refuse to be written without, and have none
 };
 

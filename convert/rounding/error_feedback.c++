@@ -9,6 +9,7 @@
 #include "convert/rounding/codes.h"
 #include "convert/rounding/factor.h"
 #include "formats/lanes.h"
+#include "formats/side_data.h"
 
 namespace quant {
 
@@ -246,7 +247,7 @@ private:
 
 }  // namespace
 
-Status round_with_feedback(const Format& format, const float* w, int64_t rows, int64_t cols,
+Status round_with_feedback(const Format& format, const float* w, int64_t rows, int64_t cols, int64_t group,
                            const std::vector<float>& gram, const FeedbackOptions& options, ThreadPool& pool,
                            uint8_t* blocks) {
     const CodePlanes* planes = code_planes(format.slot);
@@ -260,11 +261,9 @@ Status round_with_feedback(const Format& format, const float* w, int64_t rows, i
             static_cast<float>((own > 0 ? own : mean) + options.damping * mean);
     }
     if (!planes) {
-        pool.for_each_piece(rows, 4, [&](int64_t begin, int64_t end, int) {
-            for (int64_t r = begin; r < end; ++r)
-                format.encode(nullptr, w + r * cols, diagonal.data(),
-                              blocks + static_cast<uint64_t>(r) * format.row_bytes(cols), cols);
-        });
+        HeadInput input{cols, rows, group, {}, [&](int64_t) { return diagonal.data(); }, &pool};
+        input.read = [&](int64_t row, int64_t count, float* out) { std::copy_n(w + row * cols, count * cols, out); };
+        encode_tensor(format, input, blocks);
         return {};
     }
     LET(factor, inverse_factor(gram, cols, options.damping, pool));

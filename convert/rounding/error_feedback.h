@@ -17,10 +17,10 @@ struct FeedbackOptions {
     int sweeps = 3;         // of coordinate descent over the codes afterwards, on the same objective; 0: none
 };
 
-// w [rows, cols] -> blocks, rows * format.row_bytes(cols). gram [cols, cols]. Rows are independent: the same
+// w [rows, cols] -> blocks, format.tensor_bytes(cols, rows, group). gram [cols, cols]. Rows are independent: the same
 // bytes for any number of threads. Formats without codes of single weights are encoded with diag(H) as
 // importance.
-Status round_with_feedback(const Format& format, const float* w, int64_t rows, int64_t cols,
+Status round_with_feedback(const Format& format, const float* w, int64_t rows, int64_t cols, int64_t group,
                            const std::vector<float>& gram, const FeedbackOptions& options, ThreadPool& pool,
                            uint8_t* blocks);
 

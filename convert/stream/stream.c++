@@ -12,6 +12,7 @@
 #include "base/signals.h"
 #include "base/threads.h"
 #include "convert/stream/row_checks.h"
+#include "formats/side_data.h"
 
 namespace quant {
 
@@ -79,6 +80,7 @@ private:
     Status encode_tensor(size_t index) {
         const TensorInfo& to = plan_.tensors[index].out;
         if (to.bytes == 0) return {};
+        if (to.format->head) TRY(write_head(index));
         const uint64_t row_bytes = to.format->row_bytes(to.cols());
         const int64_t piece_rows = std::max<int64_t>(1, kPieceWeights / to.cols());
         const int64_t slab_pieces = std::max<int64_t>(
@@ -96,6 +98,36 @@ private:
         }
         source_.release(index);
         return {};
+    }
+
+    // The tables of a tensor come before its rows and from all of them: the source is read for them, then once more.
+    // A copy of encoded rows keeps its own.
+    Status write_head(size_t index) {
+        const PlannedTensor& planned = plan_.tensors[index];
+        const TensorInfo& to = planned.out;
+        TRY(report(0, to.name));
+        std::vector<uint8_t> head(to.format->head_bytes(to.cols(), to.rows(), to.group));
+        if (const std::vector<uint8_t>* rounded = rounded_rows(index)) {
+            std::memcpy(head.data(), rounded->data(), head.size());
+        } else {
+            HeadInput input{to.cols(), to.rows(), to.group, {}, {}, &pool_};
+            input.read = [&](int64_t row, int64_t count, float* out) {
+                source_.read_rows(index, row, count, out);
+                zero_nonfinite(out, static_cast<size_t>(count * to.cols()));  // whether they are an error is seen with the rows
+            };
+            if (planned.importance)
+                input.importance = [&](int64_t row) { return planned.importance->data() + row / to.ne[1] * to.cols(); };
+            to.format->head->build(input, head.data());
+        }
+        TRY(write_pending());
+        head_ = std::move(head);
+        return write_(head_);
+    }
+
+    const std::vector<uint8_t>* rounded_rows(size_t index) const {
+        if (!options_.rounded) return nullptr;
+        const auto found = options_.rounded->find(plan_.tensors[index].out.name);
+        return found != options_.rounded->end() ? &found->second : nullptr;
     }
 
     // Encodes rows into the free buffer while whoever comes first writes the other one.
@@ -144,19 +176,21 @@ private:
             result.unfit = any_unfit(values, count, format);
             if (result.unfit) return;
         }
-        const uint64_t row_bytes = format.row_bytes(cols);
-        const std::vector<uint8_t>* rounded = nullptr;
-        if (options_.rounded)
-            if (const auto found = options_.rounded->find(planned.out.name); found != options_.rounded->end()) rounded = &found->second;
+        const uint64_t row_bytes = format.row_bytes(cols), head_bytes = format.head ? head_.size() : 0;
+        const std::vector<uint8_t>* rounded = rounded_rows(index);
+        RowPlace place{head_.data(), nullptr, cols, planned.out.group, row, 0};
         for (int64_t r = 0; r < rows; ++r) {
             const float* importance = nullptr;
             if (planned.importance)
                 importance = planned.importance->data() + (row + r) / planned.out.ne[1] * cols;
             uint8_t* blocks = out + static_cast<uint64_t>(r) * row_bytes;
-            if (rounded) std::memcpy(blocks, rounded->data() + static_cast<uint64_t>(row + r) * row_bytes, row_bytes);
-            else format.encode(nullptr, values + r * cols, importance, blocks, cols);
+            place.row = row + r;
+            place.row_head = nullptr;
+            if (rounded) std::memcpy(blocks, rounded->data() + head_bytes + static_cast<uint64_t>(row + r) * row_bytes, row_bytes);
+            else format.encode(format.head ? &place : nullptr, values + r * cols, importance, blocks, cols);
             if (planned.copies()) continue;
-            format.decode(nullptr, blocks, space.decoded.data(), cols);
+            place.row_head = blocks;
+            format.decode(format.plain() ? nullptr : &place, blocks + format.row_head, space.decoded.data(), cols);
             add_row_error(values + r * cols, space.decoded.data(), importance, cols, result.error);
         }
     }
@@ -226,6 +260,7 @@ private:
     Buffer buffers_[2];
     size_t current_ = 0;                 // the buffer being filled; the other one holds `pending_`
     Bytes pending_;
+    std::vector<uint8_t> head_;          // of the tensor at hand
     uint64_t done_ = 0;
 };
 

@@ -34,7 +34,8 @@ struct StreamOptions {
 };
 
 // Calls `write` with the bytes of all tensors in the plan's order; tensors are not padded. The bytes do not depend on
-// the number of threads. Memory: two slabs of kSlabBytes and two pieces of floats for each thread.
+// the number of threads. Memory: two slabs of kSlabBytes, two pieces of floats for each thread and a
+// tensor's head.
 // Errors: what `write` returns; non-finite weights (tensor, first row and column, count); values too large for F16;
 // Code::interrupted when a signal came or `progress` said so.
 inline constexpr size_t kSlabBytes = size_t{8} << 20;

@@ -29,7 +29,7 @@ quant_status quant_format_get(const quant_format* handle, quant_format_info* out
         if (!handle || !out) return missing(!handle ? "format" : "out");
         const Format& format = *format_behind(handle);
         *out = {format.name, format.purpose, format.id, format.block, format.bytes, format.bits_per_weight(),
-                format.stock, format.encodes && !format.head_bytes, format.needs_importance};
+                format.stock, format.encodes && !format.head, format.needs_importance};
         return {};
     });
 }
@@ -48,7 +48,8 @@ Status check_rows(const quant_format* handle, const void* from, const void* to, 
     if (rows < 0 || cols < 1 || cols % format.block != 0)
         return usage_error(format_text("%s: expected rows of a multiple of %u values, found %lld rows of %lld", format.name,
                                        format.block, static_cast<long long>(rows), static_cast<long long>(cols)));
-    if (format.head_bytes || !format.decode) return usage_error(std::string(format.name) + ": has no rows by themselves");
+    if (format.head || !format.decode)
+        return usage_error(std::string(format.name) + ": keeps tables of the whole tensor, rows mean nothing by themselves");
     return {};
 }
 

@@ -80,7 +80,7 @@ quant_value quant_graph_constant(quant_graph* graph, const char* name, const qua
                                  const void* data) {
     if (!graph) return QUANT_NO_VALUE;
     const Format* format = format_behind(handle);
-    const bool fits = format && data && format->decode && format->kind != FormatKind::integer && cols >= 1 && rows >= 1 &&
+    const bool fits = format && !format->head && data && format->decode && format->kind != FormatKind::integer && cols >= 1 && rows >= 1 &&
                       cols <= kMaxRows && rows <= kMaxRows && cols % format->block == 0;
     if (fits)
         return add(graph, {}, {}, [&](Graph& g) {
@@ -91,7 +91,7 @@ quant_value quant_graph_constant(quant_graph* graph, const char* name, const qua
         if (graph->mistake.ok())
             graph->mistake = usage_error(format_text("graph: constant '%s': %lld rows of %lld do not fit format %s", name_or_empty(name),
                                                      static_cast<long long>(rows), static_cast<long long>(cols),
-                                                     !format ? "NULL" : !data ? "without data" : format->name));
+                                                     !format ? "NULL" : !data ? "without data" : format->head ? "with tables of the whole tensor" : format->name));
         return graph->mistake;
     }));
     return QUANT_NO_VALUE;

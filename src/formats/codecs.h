@@ -1,12 +1,9 @@
 // The codec functions that the list of formats refers to; contracts in format.h.
 #pragma once
 
-#include <cstdint>
+#include "formats/format.h"
 
 namespace quant {
-
-using DecodeFn = void(const void* head, const uint8_t* blocks, float* out, int64_t n);
-using EncodeFn = void(const void* head, const float* x, const float* importance, uint8_t* blocks, int64_t n);
 
 // plain.c++
 DecodeFn decode_f32, decode_f16, decode_bf16, decode_f64, decode_i8, decode_i16, decode_i32, decode_i64;

@@ -89,15 +89,27 @@ const Format* find_format(std::string_view name) {
     return nullptr;
 }
 
+const uint8_t* row_at(const Format& format, const EncodedView& tensor, int64_t row) {
+    return tensor.data + tensor.head + static_cast<uint64_t>(tensor.first_row + row) * format.row_bytes(tensor.cols);
+}
+
+EncodedView rows_of(const Format& format, const EncodedView& tensor, int64_t row, int64_t count) {
+    EncodedView out = tensor;
+    out.rows = count;
+    if (format.head) out.first_row += row;
+    else out.data = row_at(format, tensor, row);
+    return out;
+}
+
+void decode_part(const Format& format, const EncodedView& tensor, int64_t row, int64_t col, int64_t n, float* out, bool fast) {
+    const uint8_t* stored = row_at(format, tensor, row);
+    const RowPlace place{tensor.data, stored, tensor.cols, tensor.group, tensor.first_row + row, col};
+    DecodeFn* decode = fast && format.decode_fast ? format.decode_fast : format.decode;
+    decode(format.plain() ? nullptr : &place, stored + format.row_bytes(col), out, n);
+}
+
 void decode_rows(const Format& format, const EncodedView& tensor, int64_t row, int64_t count, float* out) {
-    const uint64_t head = format.head_bytes ? format.head_bytes(tensor.cols, tensor.rows) : 0;
-    const uint64_t stride = format.row_bytes(tensor.cols);
-    const uint8_t* blocks = tensor.data + head + static_cast<uint64_t>(row) * stride;
-    for (int64_t i = 0; i < count; ++i) {
-        format.decode(head ? tensor.data : nullptr, blocks, out, tensor.cols);
-        blocks += stride;
-        out += tensor.cols;
-    }
+    for (int64_t i = 0; i < count; ++i, out += tensor.cols) decode_part(format, tensor, row + i, 0, tensor.cols, out);
 }
 
 }  // namespace quant

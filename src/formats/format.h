@@ -36,11 +36,38 @@ enum class Activation : uint8_t {
     q8,    // int8 codes with an f32 scale per 32 (kernels/kernels.h, Q8Matrix)
 };
 
-// A tensor's data as stored. Own formats may keep side data (palettes, scales per row) in a head before the rows.
+// A tensor's data as stored: a head with tables of the whole tensor, where the format has one, then the rows.
 struct EncodedView {
-    const uint8_t* data = nullptr;  // head_bytes, then rows * row_bytes
+    const uint8_t* data = nullptr;
     int64_t cols = 0, rows = 0;
+    uint64_t head = 0;      // bytes before the first row
+    int64_t group = 0;      // rows that share a table, where the format has such; checked when the file was opened
+    int64_t first_row = 0;  // only with a head: which stored row is row 0 here (one matrix of a stack)
 };
+
+// Where in its tensor a piece of a row lies: what a codec needs to find its side data.
+struct RowPlace {
+    const uint8_t* head = nullptr;      // of the tensor
+    const uint8_t* row_head = nullptr;  // of the row; encoders write it and get null
+    int64_t cols = 0, group = 0;
+    int64_t row = 0, col = 0;           // of the first weight
+};
+using DecodeFn = void(const RowPlace* place, const uint8_t* blocks, float* out, int64_t n);
+using EncodeFn = void(const RowPlace* place, const float* x, const float* importance, uint8_t* row, int64_t n);
+
+// The head of tensors in formats that have one. A head is a multiple of 32 bytes. A `grouped` one starts with
+// kGroupedHead bytes: the u32 number of rows that share a table (1 to all rows), then zeros; it is checked when a
+// file is opened, and code gets it from the view, not from the bytes. All other bytes may hold anything.
+struct HeadInput;  // side_data.h
+struct HeadCodec {
+    bool grouped;
+    // `group` is 0 where the format is not grouped. Below 2^62 for kMaxHeadRows rows and fewer than 2^63 weights.
+    uint64_t (*bytes)(int64_t cols, int64_t rows, int64_t group);
+    // Reads the whole tensor, as often as it likes, and writes every byte of the head.
+    void (*build)(const HeadInput& input, uint8_t* head);
+};
+inline constexpr uint64_t kGroupedHead = 32;
+inline constexpr int64_t kMaxHeadRows = int64_t{1} << 40;
 
 struct Format {
     FormatSlot slot;
@@ -56,21 +83,25 @@ struct Format {
     int32_t file_type;       // general.file_type of a file whose base type this is; -1: none
     const char* purpose;     // one line for people: what it is good for
 
-    // Blocks of one row -> floats, bit-exact with the ecosystem's reference. n is a multiple of `block`.
-    // `head` is the tensor's side data, null for formats without.
-    void (*decode)(const void* head, const uint8_t* blocks, float* out, int64_t n);
-    // One row of finite floats -> blocks. `importance` has n non-negative weights or is null (all 1).
-    // Same bytes on every machine: fixed order of arithmetic, no contraction.
-    void (*encode)(const void* head, const float* x, const float* importance, uint8_t* blocks, int64_t n);
+    // Blocks of a piece of one row -> floats, bit-exact with the ecosystem's reference. n is a multiple of `block`.
+    // `place` is null where plain().
+    DecodeFn* decode;
+    // One row of finite floats -> the stored row. `importance` has n non-negative weights or is null (all 1).
+    // Same bytes on every machine: fixed order of arithmetic, no contraction. `place` is null without `head`.
+    EncodeFn* encode;
 
-    // Side data; null for formats without. head_bytes is a multiple of 32.
-    uint64_t (*head_bytes)(int64_t cols, int64_t rows) = nullptr;
+    uint32_t row_head = 0;             // bytes that each stored row starts with, before its blocks
+    const HeadCodec* head = nullptr;   // null: tensors are rows and nothing else
+    // What the int8 kernels multiply with where they round levels once more; null: what `decode` gives.
+    DecodeFn* decode_fast = nullptr;
 
-    double bits_per_weight() const { return 8.0 * bytes / block; }
-    uint64_t row_bytes(int64_t cols) const { return static_cast<uint64_t>(cols) / block * bytes; }
+    bool plain() const { return !head && row_head == 0; }  // blocks mean the same wherever they lie
+    double bits_per_weight() const { return 8.0 * bytes / block; }  // without heads
+    uint64_t row_bytes(int64_t cols) const { return row_head + static_cast<uint64_t>(cols) / block * bytes; }
+    uint64_t head_bytes(int64_t cols, int64_t rows, int64_t group) const { return head ? head->bytes(cols, rows, group) : 0; }
     // Bytes of a whole tensor; checked against overflow by the GGUF reader before any use.
-    uint64_t tensor_bytes(int64_t cols, int64_t rows) const {
-        return (head_bytes ? head_bytes(cols, rows) : 0) + row_bytes(cols) * static_cast<uint64_t>(rows);
+    uint64_t tensor_bytes(int64_t cols, int64_t rows, int64_t group = 0) const {
+        return head_bytes(cols, rows, group) + row_bytes(cols) * static_cast<uint64_t>(rows);
     }
 };
 
@@ -81,5 +112,11 @@ const Format* find_format(std::string_view name);  // any case; null: no such na
 
 // Decodes rows [row, row + count) into out[count * cols].
 void decode_rows(const Format& format, const EncodedView& tensor, int64_t row, int64_t count, float* out);
+// Decodes n weights of one row from column `col` on; both are multiples of the block. `fast`: as the int8 kernels see them.
+void decode_part(const Format& format, const EncodedView& tensor, int64_t row, int64_t col, int64_t n, float* out, bool fast = false);
+// Where a row is stored.
+const uint8_t* row_at(const Format& format, const EncodedView& tensor, int64_t row);
+// Rows [row, row + count) as a view of their own.
+EncodedView rows_of(const Format& format, const EncodedView& tensor, int64_t row, int64_t count);
 
 }  // namespace quant

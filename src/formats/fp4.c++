@@ -46,7 +46,7 @@ int code_of(int level) {
 
 }  // namespace
 
-void decode_mxfp4(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_mxfp4(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockMXFP4*>(blocks);
     for (int64_t i = 0; i < n; i += 32, ++block) {
         const float d = half_power(block->e);
@@ -57,7 +57,7 @@ void decode_mxfp4(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void decode_nvfp4(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_nvfp4(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockNVFP4*>(blocks);
     for (int64_t i = 0; i < n; i += 64, ++block) {
         for (int g = 0; g < 4; ++g) {

@@ -19,7 +19,7 @@ void store_levels(const int* level, uint8_t* qs) {
 
 }  // namespace
 
-void decode_iq4_nl(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_iq4_nl(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockIQ4_NL*>(blocks);
     for (int64_t i = 0; i < n; i += 32, ++block) {
         const float d = block->d.value();
@@ -30,7 +30,7 @@ void decode_iq4_nl(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void decode_iq4_xs(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_iq4_xs(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockIQ4_XS*>(blocks);
     for (int64_t i = 0; i < n; i += 256, ++block) {
         const float d = block->d.value();

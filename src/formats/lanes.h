@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "formats/format.h"
+
 namespace quant {
 
 // Under a sanitizer nothing is inlined by force and only the narrow width is built: with both, checks included, one
@@ -122,7 +124,7 @@ QUANT_INLINE Vec<W> operator*(const Vec<W>& x, const Vec<W>& y) { return multipl
 bool wide_lanes();
 void set_wide_lanes(bool wide);  // false on any processor; true only where the processor has AVX2
 
-// Defines `void name(head, x, importance, blocks, n)`, which calls body<8> compiled for AVX2 where there is AVX2,
+// Defines `void name(place, x, importance, blocks, n)`, which calls body<8> compiled for AVX2 where there is AVX2,
 // otherwise body<4>.
 #if defined(__x86_64__) && !defined(QUANT_SANITIZED)
 #define QUANT_ENCODER(name, body)                                                                              \
@@ -130,13 +132,13 @@ void set_wide_lanes(bool wide);  // false on any processor; true only where the 
                                                     int64_t n) {                                               \
         body<8>(x, importance, blocks, n);                                                                     \
     }                                                                                                          \
-    void name(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {              \
+    void name(const RowPlace*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {              \
         if (wide_lanes()) return name##_wide(x, importance, blocks, n);                                        \
         body<4>(x, importance, blocks, n);                                                                     \
     }
 #else
 #define QUANT_ENCODER(name, body)                                                                              \
-    void name(const void*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {              \
+    void name(const RowPlace*, const float* x, const float* importance, uint8_t* blocks, int64_t n) {              \
         body<4>(x, importance, blocks, n);                                                                     \
     }
 #endif

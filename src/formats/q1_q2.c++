@@ -7,7 +7,7 @@
 
 namespace quant {
 
-void decode_q1_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_q1_0(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ1_0*>(blocks);
     for (int64_t i = 0; i < n; i += 128, ++block) {
         const float d = block->d.value();
@@ -15,7 +15,7 @@ void decode_q1_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void decode_q2_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_q2_0(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ2_0*>(blocks);
     for (int64_t i = 0; i < n; i += 64, ++block) {
         const float d = block->d.value();

@@ -19,7 +19,7 @@ void store_planes(const int* code, uint8_t* qs) {
 
 }  // namespace
 
-void decode_q2_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_q2_k(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ2_K*>(blocks);
     for (int64_t i = 0; i < n; i += 256, ++block) {
         const float d = block->d.value(), dmin = block->dmin.value();
@@ -31,7 +31,7 @@ void decode_q2_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void decode_q3_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_q3_k(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ3_K*>(blocks);
     for (int64_t i = 0; i < n; i += 256, ++block) {
         const float d = block->d.value();

@@ -68,7 +68,7 @@ QUANT_INLINE HalfAffine best_affine(const search::Block<32>& in) {
 
 }  // namespace
 
-void decode_q4_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_q4_0(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ4_0*>(blocks);
     for (int64_t i = 0; i < n; i += 32, ++block) {
         const float d = block->d.value();
@@ -76,7 +76,7 @@ void decode_q4_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void decode_q4_1(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_q4_1(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ4_1*>(blocks);
     for (int64_t i = 0; i < n; i += 32, ++block) {
         const float d = block->d.value(), m = block->m.value();
@@ -84,7 +84,7 @@ void decode_q4_1(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void decode_q5_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_q5_0(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ5_0*>(blocks);
     for (int64_t i = 0; i < n; i += 32, ++block) {
         const float d = block->d.value();
@@ -93,7 +93,7 @@ void decode_q5_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void decode_q5_1(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_q5_1(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ5_1*>(blocks);
     for (int64_t i = 0; i < n; i += 32, ++block) {
         const float d = block->d.value(), m = block->m.value();

@@ -35,7 +35,7 @@ void store_nibbles(const int* code, uint8_t* qs) {
 
 }  // namespace
 
-void decode_q4_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_q4_k(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ4_K*>(blocks);
     for (int64_t i = 0; i < n; i += 256, ++block) {
         const float d = block->d.value(), dmin = block->dmin.value();
@@ -50,7 +50,7 @@ void decode_q4_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void decode_q5_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_q5_k(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ5_K*>(blocks);
     for (int64_t i = 0; i < n; i += 256, ++block) {
         const float d = block->d.value(), dmin = block->dmin.value();

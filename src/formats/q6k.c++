@@ -7,7 +7,7 @@
 
 namespace quant {
 
-void decode_q6_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_q6_k(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ6_K*>(blocks);
     for (int64_t i = 0; i < n; i += 256, ++block) {
         const float d = block->d.value();

@@ -5,7 +5,7 @@
 
 namespace quant {
 
-void decode_q8_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_q8_0(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ8_0*>(blocks);
     for (int64_t i = 0; i < n; i += 32, ++block) {
         const float d = block->d.value();
@@ -13,7 +13,7 @@ void decode_q8_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void decode_q8_1(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_q8_1(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ8_1*>(blocks);
     for (int64_t i = 0; i < n; i += 32, ++block) {
         const float d = block->d.value();
@@ -21,7 +21,7 @@ void decode_q8_1(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void decode_q8_k(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_q8_k(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockQ8_K*>(blocks);
     for (int64_t i = 0; i < n; i += 256, ++block) {
         const float d = load<float>(block->d);

@@ -25,7 +25,7 @@ uint8_t pack_trits(const int* q, int stride, int count) {
 
 }  // namespace
 
-void decode_tq1_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_tq1_0(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockTQ1_0*>(blocks);
     for (int64_t i = 0; i < n; i += 256, ++block) {
         const float d = block->d.value();
@@ -42,7 +42,7 @@ void decode_tq1_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
     }
 }
 
-void decode_tq2_0(const void*, const uint8_t* blocks, float* out, int64_t n) {
+void decode_tq2_0(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) {
     const auto* block = reinterpret_cast<const BlockTQ2_0*>(blocks);
     for (int64_t i = 0; i < n; i += 256, ++block) {
         const float d = block->d.value();

@@ -84,11 +84,12 @@ struct TensorInfo {
     const uint8_t* data = nullptr;  // into the mapping; null for tensors only planned
     uint64_t bytes = 0;
     uint32_t shard = 0;             // which file of a split
+    int64_t group = 0;              // rows that share a table, in formats that have such (at most 2^32 - 1)
 
     int64_t cols() const { return ne[0]; }
     int64_t rows() const { return ne[1] * ne[2] * ne[3]; }
     int64_t elements() const { return cols() * rows(); }
-    EncodedView view() const { return {data, cols(), rows()}; }
+    EncodedView view() const { return {data, cols(), rows(), format->head_bytes(cols(), rows(), group), group, 0}; }
 };
 std::string shape_text(const TensorInfo& tensor);  // "[2048, 512]"
 

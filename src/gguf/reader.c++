@@ -207,6 +207,20 @@ struct GgufParser {
         return {};
     }
 
+    // How many rows share a table stands at the start of the data and decides how long the data is.
+    Status group_of(TensorInfo& info, uint64_t begin, const std::string& named) const {
+        if (bytes.size() < kGroupedHead || begin > bytes.size() - kGroupedHead)
+            return fail(named + " is cut short in its head");
+        const uint8_t* head = bytes.data() + begin;
+        const uint32_t group = load<uint32_t>(head);
+        if (group == 0 || int64_t{group} > info.rows())
+            return fail(named + format_text(" shares a table among %u rows, 1 to %lld expected", group, static_cast<long long>(info.rows())));
+        for (uint64_t i = sizeof group; i < kGroupedHead; ++i)
+            if (head[i] != 0) return fail(named + format_text(" has %u at byte %llu of its head, 0 expected", head[i], Wide{i}));
+        info.group = group;
+        return check_tensor(where + named + " ", info);
+    }
+
     // Data must lie one after the other in declared order, each start aligned, all inside the file.
     // The padding after the last tensor may be absent; bytes after it are ignored.
     Status data() {
@@ -219,6 +233,7 @@ struct GgufParser {
             if (offsets[i] != expected)
                 return fail(named + format_text(" has offset %llu, %llu expected", Wide{offsets[i]}, Wide{expected}));
             const auto begin = start ? checked_add(*start, expected) : std::nullopt;
+            if (info.format->head && info.format->head->grouped && begin) TRY(group_of(info, *begin, named));
             const auto end = begin ? checked_add(*begin, info.bytes) : std::nullopt;
             const auto next = checked_add(expected, info.bytes);
             const auto aligned = next ? checked_align(*next, out.alignment_) : std::nullopt;

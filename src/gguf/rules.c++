@@ -45,9 +45,19 @@ Status check_tensor(const std::string& where, TensorInfo& tensor) {
     if (tensor.cols() % format.block != 0)
         return input_error(where + format_text("has rows of %lld, no multiple of the %u of a %s block",
                                                static_cast<long long>(tensor.cols()), format.block, format.name));
-    const auto row = checked_mul(static_cast<uint64_t>(tensor.cols()) / format.block, format.bytes);
+    if (format.head && tensor.rows() > kMaxHeadRows) return input_error(where + "has too many rows to count");
+    const auto blocks = checked_mul(static_cast<uint64_t>(tensor.cols()) / format.block, format.bytes);
+    const auto row = blocks ? checked_add(*blocks, format.row_head) : std::nullopt;
     auto bytes = row ? checked_mul(*row, static_cast<uint64_t>(tensor.rows())) : std::nullopt;
-    if (bytes && format.head_bytes) bytes = checked_add(*bytes, format.head_bytes(tensor.cols(), tensor.rows()));
+    if (bytes && format.head) {
+        const bool fits = tensor.group >= 0 && tensor.group <= tensor.rows() && (tensor.group > 0) <= format.head->grouped;
+        if (!fits)
+            return input_error(where + format_text("shares a table among %lld rows, 1 to %lld expected",
+                                                   static_cast<long long>(tensor.group), static_cast<long long>(tensor.rows())));
+        // Not known before the head was read: at least the one table of all rows.
+        const int64_t group = format.head->grouped && tensor.group == 0 ? tensor.rows() : tensor.group;
+        bytes = checked_add(*bytes, format.head->bytes(tensor.cols(), tensor.rows(), group));
+    }
     if (!bytes) return input_error(where + "has too many bytes to count");
     tensor.bytes = *bytes;
     return {};

@@ -192,18 +192,12 @@ void gemm(const MatmulArgs& args) {
 // Any format: 16 rows through the format's own decode, then as F32. A chunk is a whole number of any format's blocks.
 void matmul_exact(const MatmulArgs& args) {
     const Format& f = *args.format;
-    const uint64_t head = f.head_bytes ? f.head_bytes(args.w.cols, args.w.rows) : 0;
-    const void* side = head ? args.w.data : nullptr;
-    const uint64_t row_bytes = static_cast<uint64_t>(args.w.cols) / f.block * f.bytes;
     auto* panel = static_cast<float*>(args.scratch);
     float* decoded = panel + kChunk * kRows;
     gemm_panels(args, panel, [&](int64_t row, int64_t rows, int64_t k, int64_t count, float* out) {
         const uint8_t* from[16];
         for (int64_t r = 0; r < kRows; ++r) {
-            if (r < rows) {
-                const uint8_t* blocks = args.w.data + head + static_cast<uint64_t>(row + r) * row_bytes;
-                f.decode(side, blocks + static_cast<uint64_t>(k) / f.block * f.bytes, decoded + r * kChunk, count);
-            }
+            if (r < rows) decode_part(f, args.w, row + r, k, count, decoded + r * kChunk);
             from[r] = reinterpret_cast<const uint8_t*>(decoded + (r < rows ? r : rows - 1) * kChunk);
         }
         pack8<F32>(from, count, out);

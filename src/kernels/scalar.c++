@@ -14,23 +14,14 @@ namespace {
 // Weights of one row decoded at a time: a whole number of blocks of any format.
 constexpr int64_t kPiece = 16384;
 
-const uint8_t* row_of(const MatmulArgs& args, int64_t row) {
-    const Format& f = *args.format;
-    const uint64_t head = f.head_bytes ? f.head_bytes(args.w.cols, args.w.rows) : 0;
-    return args.w.data + head + static_cast<uint64_t>(row) * f.row_bytes(args.w.cols);
-}
-
 // Calls product(weights, t, k, count) for each piece of a row and each activation row; its results add up to y.
 template <class Product>
-void matmul_scalar(const MatmulArgs& args, Product product) {
-    const Format& f = *args.format;
-    const void* head = f.head_bytes ? args.w.data : nullptr;
+void matmul_scalar(const MatmulArgs& args, bool fast, Product product) {
     auto* weights = static_cast<float*>(args.scratch);
     for (int64_t row = args.row_begin; row < args.row_end; ++row) {
-        const uint8_t* blocks = row_of(args, row);
         for (int64_t k = 0; k < args.w.cols; k += kPiece) {
             const int64_t count = std::min(kPiece, args.w.cols - k);
-            f.decode(head, blocks + f.row_bytes(k), weights, count);
+            decode_part(*args.format, args.w, row, k, count, weights, fast);
             for (int64_t t = 0; t < args.n; ++t) {
                 float& y = args.y[t * args.y_stride + row];
                 y = static_cast<float>((k == 0 ? 0.0 : static_cast<double>(y)) + product(weights, t, k, count));
@@ -40,7 +31,7 @@ void matmul_scalar(const MatmulArgs& args, Product product) {
 }
 
 void matmul_any_f32_scalar(const MatmulArgs& args) {
-    matmul_scalar(args, [&](const float* w, int64_t t, int64_t k, int64_t count) {
+    matmul_scalar(args, false, [&](const float* w, int64_t t, int64_t k, int64_t count) {
         const float* x = args.x + t * args.x_stride + k;
         double sum = 0;
         for (int64_t i = 0; i < count; ++i) sum += static_cast<double>(w[i]) * static_cast<double>(x[i]);
@@ -50,7 +41,7 @@ void matmul_any_f32_scalar(const MatmulArgs& args) {
 
 void matmul_any_q8_scalar(const MatmulArgs& args) {
     assert(args.w.cols % kQ8Block == 0);
-    matmul_scalar(args, [&](const float* w, int64_t t, int64_t k, int64_t count) {
+    matmul_scalar(args, true, [&](const float* w, int64_t t, int64_t k, int64_t count) {
         const int8_t* codes = args.xq->row_codes(t) + k;
         const float* scales = args.xq->row_scales(t) + k / kQ8Block;
         double sum = 0;

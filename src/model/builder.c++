@@ -41,7 +41,7 @@ private:
     ValueId weight(const TensorInfo* tensor) {
         if (!tensor) return kNoValue;
         return g_.constant(tensor->name,
-                           make_tensor(*tensor->format, tensor->ne, const_cast<uint8_t*>(tensor->data)));
+                           make_tensor(*tensor->format, tensor->ne, const_cast<uint8_t*>(tensor->data), tensor->group));
     }
 
     ValueId norm(const std::string& name, ValueId x, const TensorInfo* gain, const TensorInfo* bias) {

@@ -165,8 +165,6 @@ public:
             return error(name, "format F32", found->format->name);
         if (found->format->kind == FormatKind::integer)
             return error(name, "a format of weights", found->format->name);
-        if (depth > 1 && found->format->head_bytes)
-            return error(name, "a format without side data", found->format->name);
         return found;
     }
 

@@ -154,8 +154,7 @@ void operations::expert_matmul(const StepContext& c) {
         const int64_t begin = plan.start[expert];
         MatmulArgs args;
         args.format = &format;
-        args.w = {w.tensor.encoded().data + static_cast<uint64_t>(expert * rows) * format.row_bytes(w.cols),
-                  w.cols, rows};
+        args.w = rows_of(format, w.tensor.encoded(), expert * rows, rows);
         args.n = count(expert);
         const Q8Matrix part = c.has(3) ? all.slice(begin, args.n) : all;
         if (c.has(3)) args.xq = &part;

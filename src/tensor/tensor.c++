@@ -3,8 +3,8 @@
 
 namespace quant {
 
-Tensor make_tensor(const Format& format, std::array<int64_t, 4> ne, void* data) {
-    Tensor tensor{&format, ne, {}, data};
+Tensor make_tensor(const Format& format, std::array<int64_t, 4> ne, void* data, int64_t group) {
+    Tensor tensor{&format, ne, {}, group, data};
     tensor.stride[0] = format.bytes;
     tensor.stride[1] = static_cast<int64_t>(format.row_bytes(ne[0]));
     tensor.stride[2] = tensor.stride[1] * ne[1];

@@ -75,7 +75,7 @@ std::vector<uint8_t> fed_back(const Format& format, const std::vector<float>& w,
                               const FeedbackOptions& options, int threads) {
     ThreadPool pool(threads);
     std::vector<uint8_t> out(format.tensor_bytes(cols, rows));
-    CHECK(round_with_feedback(format, w.data(), rows, cols, gram, options, pool, out.data()).ok());
+    CHECK(round_with_feedback(format, w.data(), rows, cols, 0, gram, options, pool, out.data()).ok());
     return out;
 }
 
