@@ -17,6 +17,7 @@ ids-NAME.txt     for each text its ids with that vocabulary behind the pre-token
 import json
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -37,6 +38,19 @@ O200K = (f"{LEAD}{UPPER}*{LOWER}+{CONTRACTIONS}?|{LEAD}{UPPER}+{LOWER}*{CONTRACT
 TEKKEN = f"{LEAD}{UPPER}*{LOWER}+|{LEAD}{UPPER}+{LOWER}*" + r"|\p{N}" + REST
 DEEPSEEK3 = (r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"""
              r"""| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+""")
+
+SEED = CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+BAILING = (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+")
+BLOOM = r" ?[^(\s|[.,!?…。，、।۔،])]+"
+
+
+def deepseek_llm():
+    """The two long classes are spelled in the program, the rest here."""
+    source = open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../src/text/pretokenize.h"), encoding="utf-8").read()
+    def members(name):
+        return "".join(re.findall(r'"(.*)"', source[source.index(name):].split(";")[0]))
+    return [r"[\r\n]", r"\s?[" + members("kDeepSeekLetters") + "]+", r"\s?[" + members("kDeepSeekMarks") + "]+", r"\s+$",
+            "[一-龥ࠀ-一가-\ud7ff]+"]
 
 
 def split(pattern):
@@ -59,6 +73,12 @@ def steps():
         "falcon": [punctuation, gpt2, pre.Digits(False), split("[0-9][0-9][0-9]")],
         "deepseek-coder": [split(r"[\r\n]"), split(r"\s?\p{L}+"), split(r"\s?\p{P}+"), split("[一-龥ࠀ-一가-\ud7ff]+"),
                            pre.Digits(True), plain],
+        "deepseek-llm": [*map(split, deepseek_llm()), pre.Digits(True), plain],
+        "bloom": [split(BLOOM), plain],
+        "viking": [split(BLOOM), pre.Digits(True), plain],
+        "seed-coder": [split(SEED), plain],
+        "bailingmoe": [split(BAILING), plain],
+        "minicpm5": [split(r"\p{N}{1,3}"), split(CL100K.replace("{1,3}", "+")), plain],
         "deepseek-v3": [split(r"\p{N}{1,3}"), split("[一-龥぀-ゟ゠-ヿ]+"), split(DEEPSEEK3), plain],
     }
 

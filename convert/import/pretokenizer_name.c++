@@ -1,7 +1,9 @@
-// Recognises the pre-tokenizer of a tokenizer.json by its patterns: the steps are written down in one line
-// and looked up.
+// Recognises the pre-tokenizer of a tokenizer.json by its patterns: the steps are written down in one text, spelled in
+// one way, and looked up.
 #include "base/file.h"
+#include "base/log.h"
 #include "convert/import/tokenizer_parts.h"
+#include "text/pretokenize.h"
 
 namespace quant {
 
@@ -22,6 +24,11 @@ constexpr std::string_view kTekken =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|)"
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|)"
     R"(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kSeedCoder =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kMiniCpm5 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kBloom = R"( ?[^(\s|[.,!?…。，、।۔،])]+)";
 constexpr std::string_view kGpt2 =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr std::string_view kDeepseek3 =
@@ -51,23 +58,40 @@ const std::vector<Row>& rows() {
         {split(R"([\r\n])") + split(R"(\s?\p{L}+)") + split(R"(\s?\p{P}+)") +
              split("[一-龥ࠀ-一가-\xED\x9F\xBF]+") + "digit\n" + kBytes,
          "deepseek-coder", "deepseek-coder"},
+        {split(R"([\r\n])") + split(R"(\s?[)" + std::string(kDeepSeekLetters) + "]+") +
+             split(R"(\s?[)" + std::string(kDeepSeekMarks) + "]+") + split(R"(\s+$)") +
+             split("[一-龥ࠀ-一가-\xED\x9F\xBF]+") + "digit\n" + kBytes,
+         "deepseek-llm", "deepseek-llm"},
         {split(R"(\p{N}{1,3})") + split("[一-龥぀-ゟ゠-ヿ]+") + split(kDeepseek3) + kBytes,
          "deepseek-v3", "deepseek-v3"},
+        {split(kBloom) + kBytes, "bloom", "bloom"},
+        {split(kBloom) + "digit\n" + kBytes, "viking", "viking"},
+        {split(kSeedCoder) + kBytes, "seed-coder", "seed-coder"},
+        {split(R"(\p{N}{1,3})") + split(kMiniCpm5) + kBytes, "smaug-bpe", "minicpm5"},
     };
     return all;
 }
 
-// With line ends spelled as escapes: files have them either way.
+// One spelling for expressions that match the same text: line ends as escapes, and the forms that other programs write.
 std::string plain_expression(std::string_view expression) {
-    std::string out;
-    for (const char byte : expression) {
-        if (byte == '\r')
-            out += "\\r";
-        else if (byte == '\n')
-            out += "\\n";
-        else
-            out += byte;
-    }
+    struct Spelling {
+        std::string_view from, to;
+    };
+    // Possessive loops: what follows in these expressions can never match what the loop took.
+    static constexpr Spelling spellings[] = {
+        {"\r", "\\r"},
+        {"\n", "\\n"},
+        {"'(?i:[sdmt]|ll|ve|re)", "(?i:'s|'t|'re|'ve|'m|'ll|'d)"},
+        {"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])", "(?i:'s|'t|'re|'ve|'m|'ll|'d)"},
+        {R"([^\r\n\p{L}\p{N}]?+)", R"([^\r\n\p{L}\p{N}]?)"},
+        {R"( ?[^\s\p{L}\p{N}]++)", R"( ?[^\s\p{L}\p{N}]+)"},
+        {R"(|\s*[\r\n]|)", R"(|\s*[\r\n]+|)"},
+        {R"(|\p{N}{1}|)", R"(|\p{N}|)"},
+    };
+    std::string out(expression);
+    for (const Spelling& spelling : spellings)
+        for (size_t at = 0; (at = out.find(spelling.from, at)) != std::string::npos; at += spelling.to.size())
+            out.replace(at, spelling.from.size(), spelling.to);
     return out;
 }
 
@@ -81,6 +105,9 @@ Status write_steps(JsonValue step, const std::string& origin, std::string& out) 
     }
     if (type == "ByteLevel") {
         out += step["use_regex"].boolean().value_or(true) ? "gpt-2 words\n" : "bytes\n";
+        if (step["add_prefix_space"].boolean().value_or(false))
+            log_warning(escaped(origin) + ": pre_tokenizer: add_prefix_space has no place in a GGUF of this kind: "
+                                          "no space is put before a text");
     } else if (type == "Digits") {
         out += step["individual_digits"].boolean().value_or(false) ? "digit\n" : "digits\n";
     } else if (type == "Punctuation") {
@@ -89,10 +116,13 @@ Status write_steps(JsonValue step, const std::string& origin, std::string& out) 
         out += "punctuation " + behavior + "\n";
     } else if (type == "Split" && step["pattern"]["Regex"]) {
         const std::string behavior = text_of(step["behavior"]);
-        if (behavior != "Isolated")
+        const std::string expression = plain_expression(text_of(step["pattern"]["Regex"]));
+        // To keep only what matches is to cut around it where everything matches, as behind a last "|\s+".
+        const bool keeps_matches = behavior == "Removed" && step["invert"].boolean().value_or(false) && expression.ends_with("|\\s+");
+        if (behavior != "Isolated" && !keeps_matches)
             return input_error(escaped(origin) + ": pre_tokenizer: unknown behavior '" + escaped(behavior) +
                                "' of a Split");
-        out += split(plain_expression(text_of(step["pattern"]["Regex"])));
+        out += split(expression);
     } else {
         return input_error(escaped(origin) + ": pre_tokenizer: unknown step '" + escaped(type) + "'");
     }

@@ -1,5 +1,5 @@
 // Vocabularies from tokenizer.json and from vocab.json with merges.txt: byte-level BPE, and BPE with byte
-// fallback, which is SentencePiece's. Knows the JSON, not the keys of a GGUF.
+// fallback and unigram models, which are SentencePiece's. Knows the JSON, not the keys of a GGUF.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -111,13 +111,53 @@ Status score_by_merges(const std::vector<std::string>& merges, Vocabulary& out) 
     return {};
 }
 
-void mark_fallback_types(std::string_view unknown, Vocabulary& out) {
+void mark_byte_types(Vocabulary& out) {
     for (size_t i = 0; i < out.tokens.size(); ++i) {
         const std::string& text = out.tokens[i];
         if (text.size() == 6 && text.starts_with("<0x") && text.ends_with(">"))
             out.types[i] = static_cast<int32_t>(TokenType::byte);
-        if (text == unknown) out.types[i] = static_cast<int32_t>(TokenType::unknown);
     }
+}
+
+// Pieces with scores, in order of their ids: [["text", -1.5], ...].
+Result<ImportedVocabulary> from_unigram_json(const JsonFile& file, const AddedTokens& added, std::optional<int64_t> vocab_size) {
+    const JsonValue model = file.root()["model"], pieces = model["vocab"];
+    if (!pieces.is(Kind::array)) return wrong(file.origin, "a list of tokens with their scores", pieces);
+    ImportedVocabulary out;
+    Vocabulary& vocabulary = out.vocabulary;
+    vocabulary.model = "t5";
+    vocabulary.pre = "default";
+    auto last = static_cast<int64_t>(pieces.size()) - 1;
+    for (const auto& [id, token] : added) last = std::max(last, id);
+    TRY(start_tokens(vocab_size.value_or(last + 1), pieces.size() + added.size(), file.origin, vocabulary));
+    vocabulary.scores.assign(vocabulary.tokens.size(), -10000);
+    size_t id = 0;
+    for (const JsonValue piece : pieces.items()) {
+        std::optional<std::string_view> text;
+        std::optional<double> score;
+        for (const JsonValue part : piece.items())
+            if (text)
+                score = part.real();
+            else
+                text = part.text();
+        if (!text || !score || piece.size() != 2) return wrong(file.origin, "a text and a score in each of model.vocab", piece);
+        if (id >= vocabulary.tokens.size()) break;  // no row of the embedding belongs to it
+        vocabulary.tokens[id] = *text;
+        vocabulary.scores[id] = static_cast<float>(*score);
+        vocabulary.types[id++] = static_cast<int32_t>(TokenType::normal);
+    }
+    set_added(added, -1000, vocabulary);
+    if (const auto unknown = model["unk_id"].integer(); unknown && *unknown >= 0 && static_cast<uint64_t>(*unknown) < id) {
+        vocabulary.unk = static_cast<int32_t>(*unknown);
+        vocabulary.types[static_cast<size_t>(*unknown)] = static_cast<int32_t>(TokenType::unknown);
+    }
+    if (model["byte_fallback"].boolean().value_or(false)) mark_byte_types(vocabulary);
+    LET(rules, read_text_rules(file.root(), file.origin));
+    tell_left_out(rules, file.origin);
+    out.add_space_prefix = rules.space_prefix;
+    out.remove_extra_whitespaces = rules.squeezes_spaces;
+    out.charsmap = std::move(rules.charsmap);
+    return out;
 }
 
 }  // namespace
@@ -195,9 +235,11 @@ Status read_added_file(JsonValue object, const std::string& origin, AddedTokens&
 Result<ImportedVocabulary> from_tokenizer_json(const JsonFile& file, const AddedTokens& added,
                                                std::optional<int64_t> vocab_size) {
     const JsonValue model = file.root()["model"];
-    if (model["type"] && model["type"].text() != "BPE")
-        return input_error(escaped(file.origin) + ": expected model.type BPE, found '" +
-                           escaped(model["type"].text().value_or("")) + "'");
+    // Files of older versions name no type.
+    const std::string type(model["type"].text().value_or(model["vocab"].is(Kind::array) ? "Unigram" : "BPE"));
+    if (type == "Unigram") return from_unigram_json(file, added, vocab_size);
+    if (type != "BPE")
+        return input_error(escaped(file.origin) + ": expected model.type BPE or Unigram, found '" + escaped(type) + "'");
     ImportedVocabulary out;
     Vocabulary& vocabulary = out.vocabulary;
     TRY(fill_from_object(model["vocab"], added, vocab_size, file.origin, vocabulary));
@@ -205,21 +247,30 @@ Result<ImportedVocabulary> from_tokenizer_json(const JsonFile& file, const Added
         LET(text, merge_text(merge, file.origin));
         vocabulary.merges.push_back(std::move(text));
     }
-    const bool fallback = model["byte_fallback"].boolean().value_or(false);
-    vocabulary.model = fallback ? "llama" : "gpt2";
     vocabulary.pre = "default";
-    if (fallback) {
+    if (model["byte_fallback"].boolean().value_or(false)) {
+        vocabulary.model = "llama";
         vocabulary.scores.assign(vocabulary.tokens.size(), 0);
         TRY(score_by_merges(vocabulary.merges, vocabulary));
         vocabulary.merges.clear();
         set_added(added, -1000, vocabulary);
-        mark_fallback_types(model["unk_token"].text().value_or(""), vocabulary);
+        mark_byte_types(vocabulary);
+        for (size_t i = 0; i < vocabulary.tokens.size(); ++i)
+            if (vocabulary.tokens[i] == model["unk_token"].text()) vocabulary.types[i] = static_cast<int32_t>(TokenType::unknown);
+        LET(rules, read_text_rules(file.root(), file.origin));
+        if (!rules.charsmap.empty()) rules.left_out.push_back("Precompiled");
+        if (rules.squeezes_spaces) rules.left_out.push_back("Replace");
+        tell_left_out(rules, file.origin);
+        if (!rules.space_prefix) out.add_space_prefix = false;
         return out;
     }
+    vocabulary.model = "gpt2";
     set_added(added, 0, vocabulary);
     LET(pre, pretokenizer_name(file.root()["pre_tokenizer"], model["ignore_merges"].boolean().value_or(false),
                                file.origin));
     vocabulary.pre = std::move(pre);
+    LET(rules, read_normalizer(file.root()["normalizer"], file.origin));
+    tell_left_out(rules, file.origin);
     return out;
 }
 

@@ -57,6 +57,20 @@ Status read_added_list(JsonValue list, const std::string& origin, AddedTokens& o
 Status read_added_decoder(JsonValue decoder, const std::string& origin, AddedTokens& out);
 Status read_added_file(JsonValue object, const std::string& origin, AddedTokens& out);
 
+// What happens to a text before its pieces are found, in terms of a GGUF's keys.
+struct TextRules {
+    bool space_prefix = false;     // a space goes before the text
+    bool squeezes_spaces = false;  // runs of spaces become one, those at the ends vanish
+    bool strips = false;
+    std::string charsmap;               // SentencePiece's compiled rules
+    std::vector<std::string> left_out;  // names of steps that no key can say
+};
+Result<TextRules> read_normalizer(JsonValue normalizer, const std::string& origin);
+// From "normalizer" and "pre_tokenizer" of a vocabulary with SentencePiece's pieces; an error names an unknown step of the
+// latter.
+Result<TextRules> read_text_rules(JsonValue root, const std::string& origin);
+void tell_left_out(const TextRules& rules, const std::string& origin);
+
 // The name that model files use for the "pre_tokenizer" of a tokenizer.json; an error that shows the unknown
 // part.
 Result<std::string> pretokenizer_name(JsonValue pre_tokenizer, bool ignore_merges, const std::string& origin);

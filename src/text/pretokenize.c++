@@ -109,13 +109,13 @@ size_t blanks(Text text, size_t at) {
 }
 
 // (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,N}|
-// ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-template <int kDigits, int kLetters>
+// ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ ; without `kBreaks` line breaks never join punctuation
+template <int kDigits, int kLetters, bool kBreaks = true>
 size_t cl100k(Text text, size_t at) {
     if (const size_t bytes = contraction(text, at, true)) return bytes;
     if (const size_t bytes = word_with_lead(text, at, kLetters)) return bytes;
     if (const size_t bytes = digits(text, at, kDigits)) return bytes;
-    if (const size_t bytes = punctuation(text, at, kLetters, "\r\n")) return bytes;
+    if (const size_t bytes = punctuation(text, at, kLetters, kBreaks ? "\r\n" : "")) return bytes;
     return blanks(text, at);
 }
 
@@ -219,6 +219,68 @@ size_t deepseek3_cjk(Text text, size_t at) {
     }
 }
 
+// A class of characters as an expression spells it, without brackets and escapes: "A-Za-z!". The "-" between two
+// characters makes them a range.
+class CharacterClass {
+public:
+    explicit CharacterClass(Text members) {
+        for (size_t at = 0; at < members.size();) {
+            const Glyph first = glyph_at(members, at);
+            at += first.bytes;
+            Glyph last = first;
+            if (at + 1 < members.size() && members[at] == '-') {
+                last = glyph_at(members, at + 1);
+                at += 1 + last.bytes;
+            }
+            ranges_.emplace_back(first.code, last.code);
+        }
+        std::sort(ranges_.begin(), ranges_.end());
+    }
+    bool has(uint32_t code) const {
+        const auto after = std::upper_bound(ranges_.begin(), ranges_.end(), std::pair(code, UINT32_MAX));
+        return after != ranges_.begin() && code <= std::prev(after)->second;
+    }
+    size_t run(Text text, size_t at) const {  // the end of the run of members from `at`
+        for (Glyph next = glyph_at(text, at); next.bytes && has(next.code); next = glyph_at(text, at)) at += next.bytes;
+        return at;
+    }
+
+private:
+    std::vector<std::pair<uint32_t, uint32_t>> ranges_;
+};
+
+// \s?[...]+
+size_t class_with_space(const CharacterClass& members, Text text, size_t at) {
+    const Glyph first = glyph_at(text, at);
+    const size_t begin = first.kind & kSpace ? at + first.bytes : at;
+    const size_t end = members.run(text, begin);
+    return end > begin ? end - at : 0;
+}
+size_t deepseek_letters(Text text, size_t at) {
+    static const CharacterClass members(kDeepSeekLetters);
+    return class_with_space(members, text, at);
+}
+size_t deepseek_marks(Text text, size_t at) {
+    static const CharacterClass members(kDeepSeekMarks);
+    return class_with_space(members, text, at);
+}
+
+// \s+$ ; no line breaks are left inside of a piece
+size_t last_spaces(Text text, size_t at) {
+    const size_t end = run_of(text, at, kSpace);
+    return end == text.size() ? end - at : 0;
+}
+
+//  ?[^(\s|[.,!?…。，、।۔،])]+
+size_t bloom(Text text, size_t at) {
+    static const CharacterClass others("(|).,!?…。，、।۔،");
+    const size_t begin = text[at] == ' ' ? at + 1 : at;
+    size_t end = begin;
+    for (Glyph next = glyph_at(text, end); next.bytes && !(next.kind & kSpace) && !others.has(next.code); next = glyph_at(text, end))
+        end += next.bytes;
+    return end > begin ? end - at : 0;
+}
+
 bool is_ascii_letter(uint32_t code) { return (code >= 'A' && code <= 'Z') || (code >= 'a' && code <= 'z'); }
 
 // [!-/:-~ without letters][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|
@@ -245,19 +307,26 @@ size_t deepseek3(Text text, size_t at) {
 const std::vector<PreTokenizer>& table() {
     static const std::vector<PreTokenizer> rows = {
         {"default", {punctuation_run, gpt2, number_run, three_digits}},
-        {"gpt-2 phi-2 mpt olmo jais gigachat mellum exaone4 modern-bert roberta-bpe", {gpt2}},
-        {"starcoder refact command-r smollm codeshell exaone minerva-7b", {number_group<1>, gpt2}},
-        {"llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral lfm2", {cl100k<3, kLetter>}, true, true},
+        {"gpt-2 phi-2 mpt olmo jais gigachat mellum exaone4 modern-bert roberta-bpe a.x-4.0 trillion granite-docling", {gpt2}},
+        {"starcoder refact command-r smollm codeshell exaone minerva-7b mellum2", {number_group<1>, gpt2}},
+        {"llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral lfm2 midm-2.0", {cl100k<3, kLetter>}, true, true},
         {"dbrx smaug-bpe glm4 chatglm-bpe", {cl100k<3, kLetter>}},
-        {"qwen2 stablelm2 deepseek-r1-qwen megrez hunyuan grok-2", {cl100k<1, kLetter>}},
+        {"minicpm5", {cl100k<3, kLetter>}, true},
+        {"qwen2 stablelm2 deepseek-r1-qwen megrez hunyuan grok-2 kormo solar-open bailingmoe bailingmoe2 llada-moe",
+         {cl100k<1, kLetter>}},
+        {"seed-coder", {cl100k<1, kLetter, false>}},
         {"qwen35", {cl100k<1, kLetter | kMark>}},
-        {"gpt-4o llama4 kanana2", {o200k<3, true>}},
+        {"gpt-4o llama4 kanana2 minimax-m2", {o200k<3, true>}},
         {"tekken", {o200k<1, false>}, true, true},
         {"falcon", {punctuation_run, gpt2, digit_byte_run, three_digits}},
         {"deepseek-coder",
          {one_line_break, run_with_space<kLetter>, run_with_space<kPunctuation>, deepseek_cjk,
           number_group<1>}},
-        {"deepseek-v3 hunyuan-dense", {number_group<3>, deepseek3_cjk, deepseek3}},
+        {"deepseek-llm",
+         {one_line_break, deepseek_letters, deepseek_marks, last_spaces, deepseek_cjk, number_group<1>}},
+        {"deepseek-v3 hunyuan-dense joyai-llm", {number_group<3>, deepseek3_cjk, deepseek3}},
+        {"bloom poro-chat gpt3-finnish", {bloom}},
+        {"viking", {bloom, number_group<1>}},
     };
     return rows;
 }

@@ -2,6 +2,7 @@
 // public vectors.
 #include "convert/import/tokenizer.h"
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -11,6 +12,7 @@
 #include "model/model.h"
 #include "tests/check.h"
 #include "tests/temporary_folder.h"
+#include "text/pretokenize.h"
 #include "text/tokenizer.h"
 
 using namespace quant;
@@ -75,6 +77,23 @@ std::string unescaped(const std::string& line) {
             out += line[i];
         else if (++i < line.size())
             out += line[i] == 'n' ? '\n' : line[i] == 'r' ? '\r' : line[i] == 't' ? '\t' : line[i];
+    }
+    return out;
+}
+
+std::string replaced_text(std::string text, const std::string& from, const std::string& to) {
+    for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
+    return text;
+}
+
+std::string base64(const std::string& bytes) {
+    const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::string out;
+    for (size_t i = 0; i < bytes.size(); i += 3) {
+        uint32_t three = 0;
+        const size_t count = std::min<size_t>(3, bytes.size() - i);
+        for (size_t j = 0; j < 3; ++j) three = three << 8 | (j < count ? static_cast<uint8_t>(bytes[i + j]) : 0u);
+        for (size_t j = 0; j < 4; ++j) out += j <= count ? digits[three >> (18 - 6 * j) & 63] : '=';
     }
     return out;
 }
@@ -192,7 +211,17 @@ TEST(folders_with_faults) {
     } rows[] = {
         {"none", "", "found none"},
         {"tokenizer.json", "{", "tokenizer.json:1:2"},
-        {"tokenizer.json", R"({"model": {"type": "WordPiece"}})", "model.type BPE"},
+        {"tokenizer.json", R"({"model": {"type": "WordPiece"}})", "model.type BPE or Unigram, found 'WordPiece'"},
+        {"tokenizer.json", R"({"model": {"type": "Unigram", "vocab": {}}})", "a list of tokens"},
+        {"tokenizer.json", R"({"model": {"vocab": [["a"]]}})", "a text and a score"},
+        {"tokenizer.json", R"({"model": {"vocab": [[1, 2]]}})", "a text and a score"},
+        {"tokenizer.json", R"({"model": {"vocab": [["a", 1]]}, "normalizer": {"type": "Precompiled", "precompiled_charsmap": "A-"}})",
+         "base64"},
+        {"tokenizer.json", R"({"model": {"vocab": [["a", 1]]}, "pre_tokenizer": {"type": "Digits"}})", "no place for 'Digits'"},
+        {"tokenizer.json", R"({"model": {"byte_fallback": true, "vocab": {"a": 0}}, "pre_tokenizer": {"type": "Magic"}})",
+         "no place for 'Magic'"},
+        {"tokenizer.json", R"({"model": {"vocab": {"a": 0}}, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "x|\\s+"}, "behavior": "Removed"}})",
+         "behavior 'Removed'"},
         {"tokenizer.json", R"({"model": {"type": "BPE", "vocab": []}})", "an object of tokens"},
         {"tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": "x"}}})", "whole numbers"},
         {"tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": -1}}})", "token ids from 0"},
@@ -252,19 +281,77 @@ TEST(added_tokens_templates_and_sizes) {
     CHECK(found->find("tokenizer.ggml.pre")->text == "gpt-2");
 }
 
-// BPE with byte fallback is SentencePiece's: the order of merges becomes scores.
+// BPE with byte fallback is SentencePiece's: the order of merges becomes scores. Whether a space goes before the text is
+// said by a normalizer or a pre-tokenizer.
 TEST(byte_fallback_without_a_model_file) {
-    const TemporaryFolder folder;
-    write(folder.at("tokenizer.json"),
-          R"({"model": {"type": "BPE", "byte_fallback": true, "unk_token": "<unk>",
+    const struct {
+        const char *rules, *ids;
+    } rows[] = {
+        {R"("normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]}, "pre_tokenizer": null)", "4 5 8 3"},
+        {R"("normalizer": null, "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false})",
+         "4 5 8 3"},
+        {R"("pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "add_prefix_space": true})", "4 5 8 3"},
+        {R"("pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never"})", "5 8 3"},
+        {R"("normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+            "pre_tokenizer": {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious"})", "5 8 3"},
+        {R"("normalizer": {"type": "NFC"})", "5 8 3"}};
+    for (const auto& row : rows) {
+        const TemporaryFolder folder;
+        write(folder.at("tokenizer.json"), std::string(R"({"model": {"type": "BPE", "byte_fallback": true, "unk_token": "<unk>",
         "vocab": {"<unk>": 0, "<s>": 1, "</s>": 2, "<0x41>": 3, "▁": 4, "a": 5, "b": 6, "c": 7, "bc": 8, "ab": 9},
-        "merges": ["b c", "a b"]}, "added_tokens": [{"id": 1, "content": "<s>", "special": true}]})");
-    auto found = imported(folder.path, "llama", "{}");
-    CHECK_MSG(found.ok(), found.ok() ? "" : found.error().text);
-    if (!found) return;
-    auto tokenizer = Tokenizer::create(std::move(*read_vocabulary(*found)));
-    CHECK_MSG(tokenizer.ok(), tokenizer.ok() ? "" : tokenizer.error().text);
-    if (tokenizer) CHECK(joined(tokenizer->encode("abcA", false, false)) == "4 5 8 3");
+        "merges": ["b c", "a b"]}, "added_tokens": [{"id": 1, "content": "<s>", "special": true}], )") + row.rules + "}");
+        auto found = imported(folder.path, "llama", "{}");
+        CHECK_MSG(found.ok(), found.ok() ? "" : found.error().text);
+        if (!found) return;
+        auto tokenizer = Tokenizer::create(std::move(*read_vocabulary(*found)));
+        CHECK_MSG(tokenizer.ok(), tokenizer.ok() ? "" : tokenizer.error().text);
+        const std::string ids = tokenizer ? joined(tokenizer->encode("abcA", false, false)) : "";
+        CHECK_MSG(ids == row.ids, std::string(row.rules) + ": " + ids);
+    }
+}
+
+// Published expressions and other spellings of them.
+TEST(pretokenizers_by_their_patterns) {
+    const std::string words = R"([^\\r\\n\\p{L}\\p{N}]?\\p{L}+)", rest = R"(\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+)",
+                      marks = R"( ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*)", few = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+    const auto split = [](const std::string& expression, const std::string& behavior = R"("Isolated")") {
+        return R"({"type": "Split", "pattern": {"Regex": ")" + expression + R"("}, "behavior": )" + behavior + "}, ";
+    };
+    const std::string bytes = R"({"type": "ByteLevel", "use_regex": false})", gpt2 = R"({"type": "ByteLevel"})",
+                      digit = R"({"type": "Digits", "individual_digits": true}, )", three = R"(\\p{N}{1,3})";
+    const std::string bloom = split(R"( ?[^(\\s|[.,!?…。，、।۔،])]+)");
+    const std::string cl100k = few + "|" + words + "|" + three + "|" + marks + "|" + rest;
+    const struct {
+        std::string steps;
+        const char *name, *whole;
+    } rows[] = {
+        {gpt2, "gpt-2", "gpt-2"},
+        {digit + gpt2, "starcoder", "starcoder"},
+        {split(cl100k) + bytes, "smaug-bpe", "llama-bpe"},
+        {split(cl100k, R"("Removed", "invert": true)") + bytes, "smaug-bpe", "llama-bpe"},
+        {split(few + "|" + words + R"(|\\p{N}|)" + marks + "|" + rest) + bytes, "qwen2", "qwen2"},
+        {split(R"('(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+)") + bytes,
+         "qwen2", "qwen2"},
+        {split(few + R"(|[^\r\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\r\n]+|\\s*[\r\n]+|\\s+(?!\\S)|\\s+)") + bytes,
+         "seed-coder", "seed-coder"},
+        {split(three) + split(few + "|" + words + R"(|\\p{N}+|)" + marks + "|" + rest) + bytes, "smaug-bpe", "minicpm5"},
+        {bloom + bytes, "bloom", "bloom"},
+        {bloom + digit + bytes, "viking", "viking"},
+        {split(R"([\\r\\n])") + split(R"(\\s?[)" + std::string(kDeepSeekLetters) + "]+") + split(R"(\\s?[)" + std::string(kDeepSeekMarks) + "]+") +
+             split(R"(\\s+$)") + split("[一-龥ࠀ-一가-\xED\x9F\xBF]+") + digit + bytes,
+         "deepseek-llm", "deepseek-llm"},
+    };
+    for (const auto& row : rows)
+        for (const bool whole : {false, true}) {
+            const std::string expected = whole ? row.whole : row.name;
+            auto json = Json::parse(R"({"type": "Sequence", "pretokenizers": [)" + row.steps + "]}", "here");
+            CHECK_MSG(json.ok(), json.ok() ? "" : json.error().text);
+            if (!json) return;
+            auto found = pretokenizer_name(json->root(), whole, "here");
+            CHECK_MSG(found.ok() && *found == expected, expected + ": " + (found.ok() ? *found : found.error().text));
+            CHECK(PreTokenizer::find(expected) != nullptr);
+        }
 }
 
 // Our own small unigram models, with and without normalization rules and bytes: ids as the Python package
@@ -293,6 +380,50 @@ TEST(ids_of_unigram_models) {
             if (name == "unigram-bytes")
                 CHECK_MSG(tokenizer->decode(tokenizer->encode(text, true, false)) == text,
                           name + " '" + text + "'");
+        }
+    }
+}
+
+// The same pieces and rules as a tokenizer.json.
+TEST(unigram_models_as_json) {
+    const std::string golden = "tests/golden/tokenizer/";
+    std::vector<std::string> texts = parts(read(golden + "texts.txt"), "\n");
+    texts.pop_back();
+    for (const std::string name : {"unigram", "unigram-bytes"}) {
+        const std::string file = read(golden + name + ".model");
+        auto model = read_sentencepiece(Bytes(reinterpret_cast<const uint8_t*>(file.data()), file.size()), name);
+        CHECK(model.ok());
+        if (!model) return;
+        std::string vocab, added;
+        for (size_t i = 0; i < model->pieces.size(); ++i) {
+            const SentencePieceModel::Piece& piece = model->pieces[i];
+            const std::string text = "\"" + replaced_text(replaced_text(piece.text, "\\", "\\\\"), "\"", "\\\"") + "\"";
+            char score[32];
+            std::snprintf(score, sizeof score, "%.9g", static_cast<double>(piece.score));
+            vocab += (i ? ", [" : "[") + text + ", " + score + "]";
+            if (piece.type == 3 || piece.type == 4)
+                added += (added.empty() ? "" : ", ") + std::string("{\"id\": ") + std::to_string(i) + ", \"content\": " + text +
+                         ", \"special\": " + (piece.type == 3 ? "true" : "false") + "}";
+        }
+        const std::string squeeze = R"({"type": "Strip", "strip_left": true, "strip_right": true},
+            {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})";
+        const TemporaryFolder folder;
+        write(folder.at("tokenizer.json"),
+              R"({"added_tokens": [)" + added + R"(], "normalizer": {"type": "Sequence", "normalizers": [)" +
+                  (model->charsmap.empty() ? "" : R"({"type": "Precompiled", "precompiled_charsmap": ")" + base64(model->charsmap) + "\"}") +
+                  (!model->charsmap.empty() && model->remove_extra_whitespaces ? ", " : "") + (model->remove_extra_whitespaces ? squeeze : "") +
+                  R"(]}, "pre_tokenizer": {"type": "Metaspace", "prepend_scheme": "always"}, "model": {"type": "Unigram", "unk_id": 0, )" +
+                  (name == "unigram-bytes" ? R"("byte_fallback": true, )" : "") + R"("vocab": [)" + vocab + "]}}");
+        auto metadata = imported(folder.path, "llama", "{}");
+        CHECK_MSG(metadata.ok(), name + (metadata.ok() ? "" : metadata.error().text));
+        if (!metadata) return;
+        auto tokenizer = Tokenizer::create(std::move(*read_vocabulary(*metadata)));
+        CHECK_MSG(tokenizer.ok(), name + (tokenizer.ok() ? "" : tokenizer.error().text));
+        if (!tokenizer) return;
+        const std::vector<std::string> expected = parts(read(golden + name + ".txt"), "\n");
+        for (size_t i = 0; i < texts.size(); ++i) {
+            const std::string found = joined(tokenizer->encode(unescaped(texts[i]), false, false));
+            CHECK_MSG(found == expected[i], name + " line " + std::to_string(i + 1) + ": expected " + expected[i] + ", found " + found);
         }
     }
 }
