@@ -138,6 +138,70 @@ struct BlockIQ4_XS {
 };
 static_assert(sizeof(BlockIQ4_XS) == 136);
 
+// ---- code books ------------------------------------------------------------------------------------------------
+//
+// 256 weights in 8 groups of 32. A byte of `qs` (with more bits from elsewhere) chooses a point of a grid (grids.h): the
+// magnitudes of 8 or 4 weights in a row. Signs: bit i set = weight i of 8 negative; "7 signs" leave the eighth to parity.
+// s is the integer scale of the group, or of half of it.
+
+// | d | 8 x (4 x index, 32 bits: 4 x 7 signs, s in the top 4) |            x̂ = d * (s + 0.5) / 4 * kIq2XxsGrid
+struct BlockIQ2_XXS {
+    StoredHalf d;
+    uint8_t qs[64];
+};
+static_assert(sizeof(BlockIQ2_XXS) == 66);
+
+// | d | 32 x 16 bits: index in 9, 7 signs | scales: nibble h of byte g = s of half h of group g |
+//                                                                          x̂ = d * (s + 0.5) / 4 * kIq2XsGrid
+struct BlockIQ2_XS {
+    StoredHalf d;
+    uint8_t qs[64], scales[8];
+};
+static_assert(sizeof(BlockIQ2_XS) == 74);
+
+// | d | 32 x low 8 bits of the index | 32 x 8 signs | qh: bits 2i, 2i+1 of byte g = top of index i of group g |
+// | scales as IQ2_XS |                                                       x̂ = d * (s + 0.5) / 4 * kIq2SGrid
+struct BlockIQ2_S {
+    StoredHalf d;
+    uint8_t qs[32], signs[32], qh[8], scales[8];
+};
+static_assert(sizeof(BlockIQ2_S) == 82);
+
+// | d | 64 x index of 4 weights | 8 x 32 bits as IQ2_XXS |                 x̂ = d * (s + 0.5) / 2 * kIq3XxsGrid
+struct BlockIQ3_XXS {
+    StoredHalf d;
+    uint8_t qs[64], signs[32];
+};
+static_assert(sizeof(BlockIQ3_XXS) == 98);
+
+// | d | 64 x low 8 bits of the index of 4 weights | qh: bit i of byte g = top of index i of group g | 32 x 8 signs |
+// | scales: nibble g%2 of byte g/2 = s of group g |                        x̂ = d * (2s + 1) * kIq3SGrid
+struct BlockIQ3_S {
+    StoredHalf d;
+    uint8_t qs[64], qh[8], signs[32], scales[4];
+};
+static_assert(sizeof(BlockIQ3_S) == 110);
+
+// | d | 32 x low 8 bits of the index | 8 x 16 bits: 4 x top 3 bits of the index, s in bits 12-14, bit 15: delta < 0 |
+//                                           x̂ = d * (2s + 1) * (kIq1Grid - 1 + delta), delta = ±1/8
+struct BlockIQ1_S {
+    StoredHalf d;
+    uint8_t qs[32], qh[16];
+};
+static_assert(sizeof(BlockIQ1_S) == 50);
+
+// | 32 x low 8 bits of the index | 32 nibbles: top 3 bits of the index, bit 3: delta < 0 | 4 x 16 bits of scales |
+// s of half h of group g: 3 bits from bit 6(g%2) + 3h of word g/2; the top nibbles of the words make d.  x̂ as IQ1_S
+struct BlockIQ1_M {
+    uint8_t qs[32], qh[16], scales[8];
+    [[gnu::always_inline]] float d() const {
+        const uint64_t words = load<uint64_t>(scales);
+        return f16_to_f32(static_cast<uint16_t>((words >> 12 & 0xf) | (words >> 24 & 0xf0) | (words >> 36 & 0xf00) |
+                                                (words >> 48 & 0xf000)));
+    }
+};
+static_assert(sizeof(BlockIQ1_M) == 56);
+
 // ---- ternary ---------------------------------------------------------------------------------------------------
 
 // | qs: 5 trits a byte | qh: 4 trits a byte | d |              x̂ = d * (trit - 1)

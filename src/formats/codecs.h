@@ -26,6 +26,8 @@ EncodeFn encode_q6_k;
 // iq4.c++
 DecodeFn decode_iq4_nl, decode_iq4_xs;
 EncodeFn encode_iq4_nl, encode_iq4_xs;
+// iq1.c++, iq2.c++, iq3.c++
+DecodeFn decode_iq1_s, decode_iq1_m, decode_iq2_xxs, decode_iq2_xs, decode_iq2_s, decode_iq3_xxs, decode_iq3_s;
 // ternary.c++
 DecodeFn decode_tq1_0, decode_tq2_0;
 EncodeFn encode_tq1_0, encode_tq2_0;

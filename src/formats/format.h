@@ -18,6 +18,7 @@ namespace quant {
 enum class FormatSlot : uint8_t {
     f32, f16, bf16, f64, i8, i16, i32, i64,
     q8_0, q8_1, q8_k, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs,
+    iq1_s, iq1_m, iq2_xxs, iq2_xs, iq2_s, iq3_xxs, iq3_s,
     tq1_0, tq2_0, mxfp4, nvfp4, q1_0, q2_0,
     count
 };
