@@ -9,6 +9,8 @@ namespace quant {
 
 namespace {
 
+constexpr size_t kShiftTokens = 16;  // shorter runs are evaluated again
+
 // Tokens of the context kept free for an answer before older turns are left out for it.
 int64_t answer_room(int64_t context) { return std::clamp<int64_t>(context / 4, 1, 256); }
 
@@ -19,6 +21,7 @@ ChatSession::ChatSession(Session& session, Sampler sampler, ChatSettings setting
 
 void ChatSession::forget() {
     left_out_ = 0;
+    cached_system_.reset();
     sampler_.reset();
 }
 
@@ -61,9 +64,31 @@ Result<std::vector<int32_t>> ChatSession::fitting_prompt(const Conversation& con
     }
 }
 
+// Behind the first `same` tokens: takes out of the cache what lies before the longest run that goes on as `tokens` does.
+// Returns how many tokens are then the same.
+size_t ChatSession::shift(const std::vector<int32_t>& tokens, size_t same, Answer* answer) {
+    const std::span<const int32_t> wanted = std::span(tokens).subspan(same);
+    size_t best = 0, best_length = 0;
+    for (size_t begin = same + 1; begin + best_length < cached_.size(); ++begin) {
+        const auto run = std::mismatch(cached_.begin() + static_cast<std::ptrdiff_t>(begin), cached_.end(), wanted.begin(), wanted.end());
+        const auto length = static_cast<size_t>(run.second - wanted.begin());
+        if (length > best_length) best = begin, best_length = length;
+    }
+    if (best_length < kShiftTokens) return same;
+    if (!session_.remove(static_cast<int64_t>(same), static_cast<int64_t>(best))) {
+        log_verbose("the positions of this model cannot be shifted: what stays of the conversation is evaluated again");
+        return same;
+    }
+    log_verbose(format_text("the context is full: %zu tokens leave the cache, %zu behind them move down", best - same, best_length));
+    cached_.erase(cached_.begin() + static_cast<std::ptrdiff_t>(same), cached_.begin() + static_cast<std::ptrdiff_t>(best));
+    answer->shifted += static_cast<int64_t>(best_length);
+    return same + best_length;
+}
+
 // Makes the cache hold exactly `tokens`, with logits of the last one.
-Status ChatSession::take_in(const std::vector<int32_t>& tokens, Answer* answer) {
+Status ChatSession::take_in(const std::vector<int32_t>& tokens, bool may_shift, Answer* answer) {
     size_t same = static_cast<size_t>(std::mismatch(cached_.begin(), cached_.end(), tokens.begin(), tokens.end()).first - cached_.begin());
+    if (may_shift) same = shift(tokens, same, answer);
     same = std::min(same, tokens.size() - 1);
     session_.truncate(static_cast<int64_t>(same));
     const std::span<const int32_t> rest = std::span(tokens).subspan(same);
@@ -99,17 +124,21 @@ Status ChatSession::go_on(const Conversation& conversation, Answer* answer, Toke
         said_ = std::move(*shorter);
         prompt_size = said_.size();
         said_.insert(said_.end(), spoken.begin(), spoken.end());
-        TRY(take_in(said_, answer));
+        TRY(take_in(said_, true, answer));
     }
 }
 
 Result<Answer> ChatSession::answer(const Conversation& conversation, const ShowToken& show) {
     Answer answer;
+    const size_t left_out = left_out_;
     LET(prompt, fitting_prompt(conversation, 0, session_.context() - answer_room(session_.context())));
     if (prompt.empty()) return usage_error("the conversation is empty");
     said_ = std::move(prompt);
     said_text_.clear();
-    Status status = take_in(said_, &answer);
+    // Only of the same conversation: the keys and values behind a place have read what stood before it.
+    const bool may_shift = left_out_ > left_out && cached_system_ == conversation.system;
+    Status status = take_in(said_, may_shift, &answer);
+    cached_system_ = conversation.system;
     for (size_t i = static_cast<size_t>(answer.reused); i < said_.size(); ++i) sampler_.accept(said_[i]);
     TokenText text(settings_.stops);
     const ShowToken collect = [&](const ShownToken& token) {

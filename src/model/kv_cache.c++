@@ -2,6 +2,8 @@
 // straight on.
 #include "model/kv_cache.h"
 
+#include <cmath>
+#include <cstring>
 #include <new>
 
 #include "base/checked.h"
@@ -50,6 +52,35 @@ Result<KvCache> KvCache::create(const Config& c, int64_t context, KvType k_type,
         at += k_total + v_total;
     }
     return cache;
+}
+
+void KvCache::remove(size_t layer, int64_t begin, int64_t end, int64_t used, const KeyRope& rope) {
+    const KvSlot& kv = slots_[layer];
+    const auto moved = static_cast<uint64_t>(used - end);
+    const int64_t heads = rope.params.heads;
+    for (int64_t head = 0; head < heads; ++head) {
+        const auto from = static_cast<uint64_t>(head * kv.capacity + end), to = static_cast<uint64_t>(head * kv.capacity + begin);
+        std::memmove(kv.k + to * kv.k_bytes, kv.k + from * kv.k_bytes, moved * kv.k_bytes);
+        std::memmove(kv.v + to * kv.v_bytes, kv.v + from * kv.v_bytes, moved * kv.v_bytes);
+    }
+    if (!rope.table) return;
+    std::vector<float> turn(static_cast<size_t>(rope.params.dims)), key(static_cast<size_t>(kv.k_dim));
+    for (int64_t position = begin; position < begin + used - end; ++position) {
+        // The angles that the forward pass rounded, so that their difference leads exactly from one to the other.
+        const auto now = static_cast<float>(position), before = static_cast<float>(position + end - begin);
+        float* pair = turn.data();
+        for (const float frequency : rope.table->frequencies) {
+            const double angle = static_cast<double>(now * frequency) - static_cast<double>(before * frequency);
+            *pair++ = static_cast<float>(std::cos(angle));
+            *pair++ = static_cast<float>(std::sin(angle));
+        }
+        for (int64_t head = 0; head < heads; ++head) {
+            uint8_t* stored = kv.k + static_cast<uint64_t>(head * kv.capacity + position) * kv.k_bytes;
+            decode_kv(kv.k_type, stored, key.data(), kv.k_dim);
+            kernels().rope(key.data(), turn.data(), 1, kv.k_dim, rope.params.dims, rope.params.neox);
+            encode_kv(kv.k_type, key.data(), stored, kv.k_dim);
+        }
+    }
 }
 
 }  // namespace quant

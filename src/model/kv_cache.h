@@ -17,6 +17,15 @@ public:
     // cannot be had.
     static Result<KvCache> create(const Config& config, int64_t context, KvType k_type, KvType v_type);
     std::span<const KvSlot> slots() const { return slots_; }
+    // How a layer's keys were turned to their positions; null: they were not.
+    struct KeyRope {
+        const RopeTableParams* table = nullptr;
+        RopeParams params;
+    };
+    // Forgets the positions from `begin` up to `end` in one layer: those behind, up to `used`, move down and their keys are
+    // turned to the new positions. Values stay: from the second layer on they, and the keys, were made from what is forgotten
+    // too.
+    void remove(size_t layer, int64_t begin, int64_t end, int64_t used, const KeyRope& rope);
     uint64_t bytes() const { return bytes_; }
 
 private:

@@ -134,6 +134,22 @@ int64_t Session::context() const { return state_->options.context; }
 void Session::truncate(int64_t position) {
     state_->position = std::clamp<int64_t>(position, 0, state_->position);
 }
+bool Session::remove(int64_t begin, int64_t end) {
+    State& s = *state_;
+    const Architecture& architecture = s.model->architecture();
+    const Config& config = s.model->config();
+    if (begin < 0 || begin > end || end > s.position || s.graph.positions != kNoValue) return false;
+    const RopeTableParams plain = rope_frequencies(architecture, config, s.model->weights(), s.options.context, false),
+                          windowed = rope_frequencies(architecture, config, s.model->weights(), s.options.context, true);
+    s.pool->for_each_piece(static_cast<int64_t>(config.layers.size()), 1, [&](int64_t layer, int64_t, int) {
+        const LayerConfig& own = config.layers[static_cast<size_t>(layer)];
+        KvCache::KeyRope rope{nullptr, {config.kv_heads, config.k_head_dim, config.rope.dims, architecture.rope == RopeKind::neox}};
+        if (architecture.rope != RopeKind::none && own.rope) rope.table = own.windowed ? &windowed : &plain;
+        s.cache.remove(static_cast<size_t>(layer), begin, end, s.position, rope);
+    });
+    s.position -= end - begin;
+    return true;
+}
 const Model& Session::model() const { return *state_->model; }
 ThreadPool& Session::threads() { return *state_->pool; }
 uint64_t Session::kv_bytes() const { return state_->cache.bytes(); }

@@ -41,6 +41,10 @@ public:
     int64_t position() const;               // tokens in the cache
     int64_t context() const;
     void truncate(int64_t position);        // forgets everything from `position` on
+    // Forgets the tokens from `begin` up to `end`: those behind move down, their keys are turned to the new positions. What
+    // they know of the forgotten ones from reading stays. False, and nothing changed, where that cannot be done: outside of
+    // 0 <= begin <= end <= position(), or with positions that are added to the embedding.
+    bool remove(int64_t begin, int64_t end);
     const Model& model() const;
     ThreadPool& threads();
     uint64_t kv_bytes() const;

@@ -23,6 +23,10 @@ struct KvSlot {
     int64_t capacity = 0;               // positions
 };
 
+// `n` values of one head as they are stored, and back.
+void encode_kv(KvType type, const float* from, uint8_t* to, int64_t n);
+void decode_kv(KvType type, const uint8_t* from, float* to, int64_t n);
+
 // The rows of a value as they lie in memory during a run.
 struct Rows {
     float* data = nullptr;

@@ -23,22 +23,6 @@ const Format& kv_format(KvType type) {
                                            : FormatSlot::q8_0);
 }
 
-void encode_head(KvType type, const float* from, uint8_t* to, int64_t n) {
-    switch (type) {
-        case KvType::f32: std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float)); break;
-        case KvType::f16: kernels().f32_to_f16(from, reinterpret_cast<uint16_t*>(to), n); break;
-        case KvType::q8_0: kv_format(type).encode(nullptr, from, nullptr, to, n); break;
-    }
-}
-
-void decode_heads(KvType type, const uint8_t* from, float* to, int64_t n) {
-    switch (type) {
-        case KvType::f32: std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float)); break;
-        case KvType::f16: kernels().f16_to_f32(reinterpret_cast<const uint16_t*>(from), to, n); break;
-        case KvType::q8_0: kv_format(type).decode(nullptr, from, to, n); break;
-    }
-}
-
 float dot(KvType type, const uint8_t* a, const float* b, int64_t n) {
     switch (type) {
         case KvType::f32: return kernels().dot_f32(reinterpret_cast<const float*>(a), b, n);
@@ -186,8 +170,8 @@ void Attention::query_block(int64_t kv_head, int64_t first_token, int64_t tokens
     const int64_t first_position = c.frame.position + first_token, end = first_position + tokens;
     for (int64_t key = first_key(first_position); key < end; key += kKeyBlock) {
         const int64_t keys = std::min(kKeyBlock, end - key);
-        decode_heads(kv.k_type, k_at(kv_head, key), s.keys, keys * p.k_dim);
-        decode_heads(kv.v_type, v_at(kv_head, key), s.values, keys * p.v_dim);
+        decode_kv(kv.k_type, k_at(kv_head, key), s.keys, keys * p.k_dim);
+        decode_kv(kv.v_type, v_at(kv_head, key), s.values, keys * p.v_dim);
         std::fill_n(s.transposed, kKeyBlock * p.v_dim, 0.0f);
         for (int64_t i = 0; i < keys; ++i)
             for (int64_t d = 0; d < p.v_dim; ++d) s.transposed[d * kKeyBlock + i] = s.values[i * p.v_dim + d];
@@ -227,6 +211,22 @@ void Attention::query_block(int64_t kv_head, int64_t first_token, int64_t tokens
 
 }  // namespace
 
+void encode_kv(KvType type, const float* from, uint8_t* to, int64_t n) {
+    switch (type) {
+        case KvType::f32: std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float)); break;
+        case KvType::f16: kernels().f32_to_f16(from, reinterpret_cast<uint16_t*>(to), n); break;
+        case KvType::q8_0: kv_format(type).encode(nullptr, from, nullptr, to, n); break;
+    }
+}
+
+void decode_kv(KvType type, const uint8_t* from, float* to, int64_t n) {
+    switch (type) {
+        case KvType::f32: std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float)); break;
+        case KvType::f16: kernels().f16_to_f32(reinterpret_cast<const uint16_t*>(from), to, n); break;
+        case KvType::q8_0: kv_format(type).decode(nullptr, from, to, n); break;
+    }
+}
+
 void operations::kv_store(const StepContext& c) {
     const auto& params = std::get<CacheParams>(c.node.params);
     const KvSlot& kv = c.frame.kv[static_cast<size_t>(params.slot)];
@@ -235,8 +235,8 @@ void operations::kv_store(const StepContext& c) {
     for (int64_t token = begin; token < end; ++token) {
         for (int64_t head = 0; head < params.kv_heads; ++head) {
             const auto at = static_cast<uint64_t>(head * kv.capacity + c.frame.position + token);
-            encode_head(kv.k_type, k.row(token) + head * kv.k_dim, kv.k + at * kv.k_bytes, kv.k_dim);
-            encode_head(kv.v_type, v.row(token) + head * kv.v_dim, kv.v + at * kv.v_bytes, kv.v_dim);
+            encode_kv(kv.k_type, k.row(token) + head * kv.k_dim, kv.k + at * kv.k_bytes, kv.k_dim);
+            encode_kv(kv.v_type, v.row(token) + head * kv.v_dim, kv.v + at * kv.v_bytes, kv.v_dim);
         }
     }
 }

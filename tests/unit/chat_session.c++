@@ -111,8 +111,38 @@ TEST(a_full_context_leaves_out_the_oldest_turns) {
     CHECK(ask(chat, conversation, "Hello.").left_out == 0);
 }
 
+// What stays of the conversation stays in the cache: no turn evaluates much more than its own message.
+TEST(a_full_context_moves_the_cache_down) {
+    Fixture fixture(400);
+    if (!fixture.session) return;
+    ChatSession chat(*fixture.session, greedy(), settings_of(30));
+    Conversation conversation;
+    conversation.system = "Be brief.";
+    int64_t shifts = 0, most = 0, first = 0;
+    for (int turn = 0; turn < 12; ++turn) {
+        const Answer answer = ask(chat, conversation, "Message number " + std::to_string(turn) + " of the king.");
+        CHECK(answer.tokens == 30 && answer.reused + answer.prompt_tokens + answer.tokens == static_cast<int64_t>(chat.tokens().size()));
+        CHECK(fixture.session->position() + 1 == static_cast<int64_t>(chat.tokens().size()));
+        if (turn == 0) first = answer.prompt_tokens;
+        most = std::max(most, answer.prompt_tokens);
+        shifts += answer.shifted > 0;
+        if (answer.shifted) CHECK_MSG(answer.shifted > 50 && answer.left_out > 0, std::to_string(answer.shifted));
+    }
+    CHECK_MSG(shifts >= 2 && most == first, std::to_string(shifts) + " " + std::to_string(most));
+    // Another system message, another conversation: nothing of what was read before may stay behind the place of the change.
+    const size_t left_out = ask(chat, conversation, "One more.").left_out;
+    conversation.system = "Be long.";
+    for (int turn = 0; turn < 6; ++turn) {
+        const Answer answer = ask(chat, conversation, "Message " + std::to_string(turn) + " of the queen.");
+        if (turn == 0) CHECK(answer.shifted == 0 && answer.reused < 30);
+        if (answer.left_out == left_out) check_answer(fixture, chat, answer.tokens);
+    }
+    chat.forget();
+    CHECK(ask(chat, conversation, "Hello.").shifted == 0);
+}
+
 TEST(a_long_answer_leaves_out_turns_while_it_goes_on) {
-    constexpr int64_t context = 128;
+    constexpr int64_t context = 176;
     Fixture fixture(context);
     if (!fixture.session) return;
     ChatSession chat(*fixture.session, greedy(), settings_of(40));
@@ -120,7 +150,7 @@ TEST(a_long_answer_leaves_out_turns_while_it_goes_on) {
     ask(chat, conversation, "Hello.");
     ChatSession longer(*fixture.session, greedy(), settings_of(75));
     const Answer answer = ask(longer, conversation, "Go on.");
-    CHECK_MSG(answer.tokens == 75 && answer.left_out == 2 && answer.reason == StopReason::count, std::to_string(answer.tokens));
+    CHECK_MSG(answer.tokens == 75 && answer.left_out == 2 && answer.shifted > 40 && answer.reason == StopReason::count, std::to_string(answer.tokens) + " " + std::to_string(answer.shifted));
     // Without anything to leave out the context ends it.
     Conversation alone;
     ChatSession endless(*fixture.session, greedy(), settings_of(-1));
