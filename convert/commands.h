@@ -7,5 +7,6 @@ namespace quant {
 
 Status quantize_command(Arguments arguments);
 Status convert_command(Arguments arguments);
+Status merge_command(Arguments arguments);
 
 }  // namespace quant

@@ -10,8 +10,9 @@ namespace quant {
 Status convert_command(Arguments arguments) {
     std::vector<std::string> positional, passed;
     Options options("quant convert FOLDER [OUT.gguf] [options]",
-                    "Writes a Hugging Face folder (config.json, tokenizer, safetensors) as a GGUF in its own number format.",
+                    "Writes a Hugging Face folder (a model, or an adapter made with PEFT) as a GGUF in its own number format.",
                     "  quant convert Llama-3.2-1B model.gguf\n"
+                    "  quant convert my-lora lora.gguf --base model.gguf  an adapter, for run --lora and merge\n"
                     "  quant quantize Llama-3.2-1B model-q4.gguf q4       the same and quantized, without a file in between");
     options.positional(&positional, 1, 2);
     const auto pass = [&](const char* names, const char* help) {
@@ -23,6 +24,7 @@ Status convert_command(Arguments arguments) {
             return Status();
         });
     };
+    pass_value("--base", "MODEL", "FOLDER is an adapter: the model it adapts, a GGUF or a Hugging Face folder");
     pass_value("--split-max-size", "SIZE", "split into files of at most SIZE, for example 4G");
     pass_value("--override-kv", "KEY=TYPE:VALUE", "set metadata; TYPE int, float, bool or str; repeatable");
     pass_value("--threads", "N", "threads (default: the physical cores)");

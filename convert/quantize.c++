@@ -11,15 +11,15 @@
 #include "base/json_writer.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "base/threads.h"
 #include "cli/output.h"
+#include "cli/shared_options.h"
 #include "convert/commands.h"
 #include "kernels/kernels.h"
 
 namespace quant {
 
 namespace {
-
-constexpr int64_t kMaxThreads = 1024;
 
 constexpr const char* kExamples =
     "  quant quantize model-f16.gguf q4                   writes model-Q4.gguf beside it\n"
@@ -33,6 +33,7 @@ constexpr const char* kExamples =
 struct Settings {
     QuantizeOptions options;
     std::vector<std::string> positional;
+    std::vector<AdapterChoice> adapters;
     int64_t threads = 0;
     bool json = false, quiet = false, verbose = false;
 };
@@ -54,7 +55,7 @@ Options describe(Settings& s) {
     Options options("quant quantize IN [OUT] TYPE [THREADS] [options]", "Writes a GGUF, or a Hugging Face folder, in another number format.", kExamples);
     options.positional(&s.positional, 2, 4);
     options.section("TYPE, in any case, or its number\n" + recipe_table() + "\noptions");
-    options.integer("-t --threads", "N", "threads (default: the physical cores)", &s.threads, 1, kMaxThreads);
+    add_threads(options, &s.threads);
     options.flag("--dry-run", "print the plan and the exact size, write nothing", &o.dry_run);
     options.flag("--force", "replace an existing output", &o.force);
     options.text("--imatrix", "FILE", "importance matrix, GGUF or .dat", &o.importance_path);
@@ -86,6 +87,8 @@ Options describe(Settings& s) {
                      o.zero_nonfinite = choice == "zero";
                      return {};
                  });
+    options.text("--base", "MODEL", "IN is an adapter's folder: the model it adapts, a GGUF or a Hugging Face folder", &o.base);
+    add_adapters(options, &s.adapters);
     options.flag("--keep-split", "the same split into files as the input", &o.keep_split);
     options.call("--split-max-size", "SIZE", "split into files of at most SIZE, for example 4G",
                  [&o](const std::string& size) -> Status {
@@ -118,7 +121,7 @@ Status take_positional(Settings& s) {
     if (given.size() > threads_at) {
         auto threads = parse_integer(given[threads_at]);
         if (!threads || *threads < 1 || *threads > kMaxThreads)
-            return usage_error("THREADS: expected 1 to 1024, found '" + escaped(given[threads_at]) + "'");
+            return usage_error(format_text("THREADS: expected 1 to %d, found '", kMaxThreads) + escaped(given[threads_at]) + "'");
         s.threads = *threads;
     }
     s.options.threads = static_cast<int>(s.threads);
@@ -248,6 +251,7 @@ std::string header_line(const Settings& s, const QuantizeReport& report) {
     line += ": " + plan.recipe.name;
     if (plan.recipe.file_type >= 0) line += format_text(" (file type %d)", plan.recipe.file_type);
     if (!plan.recipe.purpose.empty()) line += ", " + plan.recipe.purpose;
+    if (const size_t count = s.options.adapters.size()) line += format_text(", %zu adapter%s merged", count, count > 1 ? "s" : "");
     return line + "\n";
 }
 
@@ -293,9 +297,10 @@ Result<QuantizeReport> quantize_with_progress(Settings& s) {
 Status quantize_command(Arguments arguments) {
     Settings s;
     Options options = describe(s);
-    LET(proceed, options.parse(arguments));
+    LET(proceed, options.parse(with_joined_scales(arguments)));
     if (!proceed) return {};
     TRY(take_positional(s));
+    for (AdapterChoice& each : s.adapters) s.options.adapters.push_back({std::move(each.path), each.scale});
     if (s.quiet && s.verbose) return usage_error("--quiet and --verbose exclude each other");
     set_log_level(s.quiet ? LogLevel::quiet : s.verbose ? LogLevel::verbose : LogLevel::normal);
     s.options.measure_few_levels = !s.quiet || s.json;

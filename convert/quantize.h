@@ -21,8 +21,16 @@ struct TensorTypeOption {
     std::string text;
 };
 
+// One adapter to merge: a GGUF or a PEFT folder, its effect times `scale`.
+struct MergeOption {
+    std::string path;
+    float scale = 1;
+};
+
 struct QuantizeOptions {
-    std::string input;   // a GGUF, or the first file of a split one
+    std::string input;   // what open_source() takes
+    std::string base;    // of an adapter: the model it adapts
+    std::vector<MergeOption> adapters;  // merged into the weights
     std::string output;  // empty: default_output(input, recipe)
     std::string type;    // any name that find_recipe() takes
     int threads = 0;     // 0: default_threads()

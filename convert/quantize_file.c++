@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "convert/import/merged_source.h"
 #include "convert/import/source.h"
 #include "convert/plan/metadata_override.h"
 #include "convert/quantize.h"
@@ -138,25 +139,60 @@ Result<Plan> plan_job(const QuantizeOptions& options, const Recipe& recipe, Job&
     return make_plan(job.metadata, job.source->tensors(), choices);
 }
 
+// The model to convert, with adapters merged into it.
+Result<std::unique_ptr<Source>> open_input(const QuantizeOptions& options) {
+    LET(source, open_source(options.input, options.base));
+    if (options.adapters.empty()) return source;
+    std::vector<AdapterToMerge> adapters;
+    for (const MergeOption& choice : options.adapters) {
+        std::error_code unreadable;
+        LET(adapter, open_source(choice.path, std::filesystem::is_directory(choice.path, unreadable) ? options.input : ""));
+        adapters.push_back({std::move(adapter), choice.scale});
+    }
+    return merge_adapters(std::move(source), std::move(adapters));
+}
+
+// What the source says of each tensor joins the plan's reasons. Error: a changed tensor whose own format cannot be written.
+Status add_notes(const Source& source, QuantizeReport& report) {
+    Plan& plan = report.plan;
+    size_t again = 0;
+    for (size_t i = 0; i < plan.tensors.size(); ++i) {
+        PlannedTensor& tensor = plan.tensors[i];
+        const Format& format = *tensor.out.format;
+        if (source.changed(i) && tensor.copies() && (!format.encodes || format.needs_importance || format.head))
+            return usage_error("tensor " + tensor.out.name + ": cannot be encoded again as " + format.name + " after merging; name a type");
+        again += source.changed(i) && tensor.from->kind == FormatKind::block;
+        const std::string note = source.note(i, format);
+        if (note.empty()) continue;
+        const bool plain = tensor.reason.empty() || tensor.reason == "copied";
+        tensor.reason = plain ? note : tensor.reason + "; " + note;
+    }
+    if (again > 0)
+        report.warnings.push_back(format_text("%zu tensors that adapters change are quantized already: merging into the original loses less", again));
+    return {};
+}
+
 Result<Job> prepare(const QuantizeOptions& options, const Recipe& recipe, QuantizeReport& report) {
     Job job;
     LET(patterns, read_patterns(options));
     job.patterns = std::move(patterns);
     LET(importance, read_importance(options));
     job.importance = std::move(importance);
-    LET(source, open_source(options.input));
+    LET(source, open_input(options));
     job.source = std::move(source);
     const ImportanceMatrix* matrix = job.importance ? &*job.importance : nullptr;
     LET(metadata, output_metadata(job.source->metadata(), recipe, matrix, options));
     job.metadata = std::move(metadata);
     LET(plan, plan_job(options, recipe, job));
     report.plan = std::move(plan);
+    TRY(add_notes(*job.source, report));
     job.tensors = planned_tensors(report.plan);
     job.output = options.output.empty() ? default_output(options.input, recipe.name) : options.output;
     job.writer.force = options.force;
     job.writer.inputs = job.source->files();
     job.writer.split_max_bytes = options.split_max_bytes;
     job.writer.keep_split = options.keep_split;
+    report.warnings = job.source->warnings();
     collect_warnings(report.plan, matrix, job.patterns, options.dry_run, report.warnings);
     return job;
 }
@@ -177,6 +213,7 @@ Result<Calibration> calibrated(const QuantizeOptions& options, QuantizeReport& r
     std::error_code unreadable;
     if (std::filesystem::is_directory(options.input, unreadable))
         return usage_error("--calibrate runs the model and needs it as GGUF: quant convert " + escaped(options.input) + " first");
+    if (!options.adapters.empty()) return usage_error("--calibrate runs the model as it is, without adapters: quant merge first");
     // Long work is not begun for an output that would be refused afterwards.
     if (options.split_max_bytes == 0 && !options.keep_split) TRY(AtomicFile::check(job.output, options.force, job.writer.inputs));
     Metadata& metadata = job.metadata;

@@ -39,11 +39,6 @@ std::string size_label(const std::vector<ImportedTensor>& tensors) {
     return (experts ? std::to_string(experts) + "x" : "") + format_text(scaled < 9.5 ? "%.1f%c" : "%.0f%c", scaled, unit->letter);
 }
 
-std::string name_of_folder(std::string path) {
-    while (path.size() > 1 && path.ends_with('/')) path.pop_back();
-    return path.substr(path.find_last_of('/') + 1);
-}
-
 class HfSource final : public Source {
 public:
     static Result<std::unique_ptr<Source>> open(const std::string& folder) {

@@ -2,7 +2,6 @@
 #include "convert/import/hf_tensors.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <map>
 #include <optional>
@@ -14,77 +13,11 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "convert/import/hf_names.h"
 
 namespace quant {
 
 namespace {
-
-enum class Kind : uint8_t { plain, queries, keys };
-
-struct NameRow {
-    std::string_view from, to;
-    Kind kind = Kind::plain;
-};
-// Within a layer; .weight and .bias are kept. %post is resolved by the architecture.
-constexpr NameRow kLayerNames[] = {
-    {"input_layernorm", "attn_norm"},
-    {"self_attn.q_proj", "attn_q", Kind::queries},
-    {"self_attn.k_proj", "attn_k", Kind::keys},
-    {"self_attn.v_proj", "attn_v"},
-    {"self_attn.o_proj", "attn_output"},
-    {"self_attn.qkv_proj", "attn_qkv"},
-    {"self_attn.q_norm", "attn_q_norm"},
-    {"self_attn.k_norm", "attn_k_norm"},
-    {"self_attn.attn_sub_norm", "attn_sub_norm"},
-    {"mlp.gate_proj", "ffn_gate"},
-    {"mlp.up_proj", "ffn_up"},
-    {"mlp.gate_up_proj", "ffn_up"},
-    {"mlp.down_proj", "ffn_down"},
-    {"mlp.ffn_sub_norm", "ffn_sub_norm"},
-    {"mlp.gate", "ffn_gate_inp"},
-    {"mlp.router", "ffn_gate_inp"},
-    {"block_sparse_moe.gate", "ffn_gate_inp"},
-    {"post_attention_layernorm", "%post"},
-    {"pre_feedforward_layernorm", "ffn_norm"},
-    {"post_feedforward_layernorm", "post_ffw_norm"},
-    {"ln_1", "attn_norm"},
-    {"ln_2", "ffn_norm"},
-    {"attn.c_attn", "attn_qkv"},
-    {"attn.c_proj", "attn_output"},
-    {"mlp.c_fc", "ffn_up"},
-    {"mlp.c_proj", "ffn_down"},
-};
-constexpr NameRow kOuterNames[] = {
-    {"embed_tokens", "token_embd"}, {"norm", "output_norm"},   {"lm_head", "output"},
-    {"wte", "token_embd"},          {"wpe", "position_embd"},  {"ln_f", "output_norm"},
-};
-constexpr NameRow kExpertNames[] = {
-    {"w1", "ffn_gate_exps"},        {"w2", "ffn_down_exps"},      {"w3", "ffn_up_exps"},
-    {"gate_proj", "ffn_gate_exps"}, {"down_proj", "ffn_down_exps"}, {"up_proj", "ffn_up_exps"},
-};
-// Conv1D of GPT-2 stores [in, out].
-constexpr std::string_view kTransposedStems[] = {"attn_qkv", "attn_output", "ffn_up", "ffn_down"};
-
-const NameRow* find_row(std::span<const NameRow> rows, std::string_view name) {
-    const auto found = std::find_if(rows.begin(), rows.end(), [&](const NameRow& row) { return row.from == name; });
-    return found == rows.end() ? nullptr : &*found;
-}
-
-// Takes a number at the start of `text`; what follows it must be a dot or the end.
-std::optional<int64_t> take_number(std::string_view& text) {
-    int64_t number = -1;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    const auto used = static_cast<size_t>(end - text.data());
-    if (error != std::errc{} || number < 0 || (used < text.size() && text[used] != '.')) return std::nullopt;
-    text.remove_prefix(std::min(text.size(), used + 1));
-    return number;
-}
-
-bool take_prefix(std::string_view& text, std::string_view prefix) {
-    if (!text.starts_with(prefix)) return false;
-    text.remove_prefix(prefix.size());
-    return true;
-}
 
 // Other towers of the same checkpoint, and buffers that are no weights.
 bool left_out(std::string_view name) {
@@ -174,35 +107,31 @@ private:
     }
 
     Status add_tensor(const SafeTensor& tensor) {
-        std::string_view name = tensor.name;
-        take_prefix(name, "language_model.");
-        take_prefix(name, "transformer.");
-        take_prefix(name, "model.");
-        take_prefix(name, "language_model.");
-        if (!take_prefix(name, "layers.") && !take_prefix(name, "h.")) return add_outer(tensor, name);
-        const auto layer = take_number(name);
-        if (!layer || *layer >= limits::kLayers) return no_place(tensor, architecture_);
-        const std::string prefix = "blk." + std::to_string(*layer) + ".";
-        if (name == "self_attn.sinks") return emit(prefix + "attn_sinks.weight", tensor.shape, rows_of(tensor));
-        if (take_prefix(name, "mlp.experts.") || take_prefix(name, "block_sparse_moe.experts.")) return add_expert(tensor, name, prefix);
-        const size_t dot = name.rfind('.');
-        const std::string_view stem = name.substr(0, dot), suffix = dot == std::string_view::npos ? "" : name.substr(dot);
-        const NameRow* row = find_row(kLayerNames, stem);
-        if (!row || (suffix != ".weight" && suffix != ".bias")) return add_packed(tensor, name, prefix);
-        std::string to(row->to);
-        if (to == "%post") to = architecture_.branch_norms ? "post_attention_norm" : "ffn_norm";
-        return add_layer_tensor(tensor, *row, prefix + to, suffix);
+        const auto name = split_hf_name(tensor.name);
+        if (!name) return no_place(tensor, architecture_);
+        std::string_view rest = name->rest;
+        const std::string prefix = "blk." + std::to_string(name->layer) + ".";
+        if (name->layer >= 0) {
+            if (rest == "self_attn.sinks") return emit(prefix + "attn_sinks.weight", tensor.shape, rows_of(tensor));
+            if (take_prefix(rest, "mlp.experts.") || take_prefix(rest, "block_sparse_moe.experts."))
+                return add_expert(tensor, rest, prefix);
+        }
+        const size_t dot = rest.rfind('.');
+        const std::string_view suffix = dot == std::string_view::npos ? "" : rest.substr(dot);
+        const auto place = find_hf_place(architecture_, {name->layer, rest.substr(0, dot)});
+        if (!place || suffix.empty() || (name->layer >= 0 && suffix != ".weight" && suffix != ".bias")) {
+            if (name->layer < 0 || !scales_another(tensor, rest)) return no_place(tensor, architecture_);
+            return {};
+        }
+        return name->layer < 0 ? add_outer(tensor, place->stem, suffix) : add_layer_tensor(tensor, *place, suffix);
     }
 
-    Status add_outer(const SafeTensor& tensor, std::string_view name) {
-        const size_t dot = name.rfind('.');
-        const NameRow* row = dot == std::string_view::npos ? nullptr : find_row(kOuterNames, name.substr(0, dot));
-        if (!row) return no_place(tensor, architecture_);
-        if (row->to == "output" && !architecture_.own_output) return {};
-        const std::string to = std::string(row->to) + std::string(name.substr(dot));
+    Status add_outer(const SafeTensor& tensor, const std::string& stem, std::string_view suffix) {
+        if (stem == "output" && !architecture_.own_output) return {};
+        const std::string to = stem + std::string(suffix);
         std::vector<int64_t> dims = tensor.shape;
         Rows rows = rows_of(tensor);
-        if (row->to == "token_embd" && architecture_.embedding_cut && shape_.tokens > 0 && dims.size() == 2 && dims[0] > shape_.tokens)
+        if (stem == "token_embd" && architecture_.embedding_cut && shape_.tokens > 0 && dims.size() == 2 && dims[0] > shape_.tokens)
             dims[0] = rows.rows = shape_.tokens;
         return emit(to, std::move(dims), norm_shift(std::move(rows), to));
     }
@@ -211,18 +140,16 @@ private:
         return architecture_.norms_minus_one && name.ends_with("norm.weight") ? shifted(std::move(rows), 1.0f) : rows;
     }
 
-    Status add_layer_tensor(const SafeTensor& tensor, const NameRow& row, const std::string& stem, std::string_view suffix) {
-        const std::string to = stem + std::string(suffix);
-        const bool matrix = tensor.shape.size() == 2;
-        const bool swapped = architecture_.transposed && matrix &&
-                             std::find(std::begin(kTransposedStems), std::end(kTransposedStems), row.to) != std::end(kTransposedStems);
+    Status add_layer_tensor(const SafeTensor& tensor, const HfPlace& place, std::string_view suffix) {
+        const std::string to = place.stem + std::string(suffix);
+        const bool matrix = tensor.shape.size() == 2, swapped = matrix && place.transposed;
         if (swapped && unpacked_.contains(&tensor))
             return input_error("tensor " + escaped(tensor.name) + ": packed weights of this architecture cannot be imported");
         if (swapped) return emit(to, {tensor.shape[1], tensor.shape[0]}, transposed(tensor));
         if (packed_ternary(tensor)) return add_ternary(tensor, to);
         Rows rows = norm_shift(rows_of(tensor), to);
-        if (architecture_.rope_pairs_side_by_side && row.kind != Kind::plain) {
-            const int64_t heads = row.kind == Kind::queries ? shape_.heads : shape_.kv_heads;
+        if (architecture_.rope_pairs_side_by_side && place.kind != HfKind::plain) {
+            const int64_t heads = place.kind == HfKind::queries ? shape_.heads : shape_.kv_heads;
             if (!matrix) rows = singles_of(tensor);  // a bias has as many numbers as the matrix has rows
             if (heads < 1 || rows.rows % (2 * heads) != 0)
                 return input_error("tensor " + escaped(tensor.name) + " " + shape_text(tensor) + ": its rows are no " +
@@ -238,10 +165,10 @@ private:
         if (name.empty() || name.front() < '0' || name.front() > '9') return add_joined_experts(tensor, name, prefix);
         const auto expert = take_number(name);
         const size_t dot = name.rfind('.');
-        const NameRow* row = dot == std::string_view::npos ? nullptr : find_row(kExpertNames, name.substr(0, dot));
-        if (!expert || *expert >= limits::kExperts || !row || name.substr(dot) != ".weight" || tensor.shape.size() != 2)
+        const std::string_view stem = dot == std::string_view::npos ? "" : expert_stem(name.substr(0, dot));
+        if (!expert || *expert >= limits::kExperts || stem.empty() || name.substr(dot) != ".weight" || tensor.shape.size() != 2)
             return no_place(tensor, architecture_);
-        Experts& experts = experts_[prefix + std::string(row->to) + ".weight"];
+        Experts& experts = experts_[prefix + std::string(stem) + ".weight"];
         experts.parts[*expert] = &tensor;
         return {};
     }
@@ -343,11 +270,9 @@ private:
         return emit(to, {rows.rows, rows.cols}, std::move(rows));
     }
 
-    Status add_packed(const SafeTensor& tensor, std::string_view name, const std::string&) {
-        // Read together with the weights that they scale.
-        if (name.ends_with(".weight_scale") && tensors_.find(std::string_view(tensor.name).substr(0, tensor.name.size() - 6)))
-            return {};
-        return no_place(tensor, architecture_);
+    // Read together with the weights that it scales.
+    bool scales_another(const SafeTensor& tensor, std::string_view name) const {
+        return name.ends_with(".weight_scale") && tensors_.find(std::string_view(tensor.name).substr(0, tensor.name.size() - 6));
     }
 
     Status add_rope_factors() {

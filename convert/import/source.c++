@@ -6,7 +6,9 @@
 #include <cstring>
 #include <utility>
 
+#include "base/log.h"
 #include "convert/import/hf_source.h"
+#include "convert/import/lora_source.h"
 #include "kernels/kernels.h"
 
 namespace quant {
@@ -47,9 +49,17 @@ private:
 
 }  // namespace
 
-Result<std::unique_ptr<Source>> open_source(const std::string& path) {
+std::string name_of_folder(std::string path) {
+    while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+    return path.substr(path.find_last_of('/') + 1);
+}
+
+Result<std::unique_ptr<Source>> open_source(const std::string& path, const std::string& base) {
     struct stat info;
-    if (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return open_hf_source(path);
+    const bool folder = ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+    if (folder && is_lora_folder(path)) return open_lora_source(path, base);
+    if (!base.empty()) return usage_error("--base is for adapters, but " + escaped(path) + " is none (no adapter_config.json in it)");
+    if (folder) return open_hf_source(path);
     LET(file, Gguf::open(path));
     return std::unique_ptr<Source>(std::make_unique<GgufSource>(std::move(file)));
 }

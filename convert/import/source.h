@@ -21,6 +21,7 @@ public:
     const std::vector<FileId>& files() const { return files_; }  // an output must be none of these
     uint64_t bytes() const { return bytes_; }                    // of all files
     size_t shard_count() const { return shards_; }
+    const std::vector<std::string>& warnings() const { return warnings_; }  // what a user should know of it
 
     // Rows [row, row + count) of a tensor as floats. Any number of threads at once.
     virtual void read_rows(size_t tensor, int64_t row, int64_t count, float* out) const = 0;
@@ -29,15 +30,24 @@ public:
     // The tensor's pages will not be needed again.
     virtual void release(size_t tensor) const = 0;
 
+    // What a plan says of a tensor that becomes `wanted`, beyond the plan's own reason; mostly empty.
+    virtual std::string note(size_t, const Format&) const { return ""; }
+    // True where the rows are not those of the file, so that its own format has to encode them again.
+    virtual bool changed(size_t) const { return false; }
+
 protected:
     Metadata metadata_;
     std::vector<TensorInfo> tensors_;
     std::vector<FileId> files_;
     uint64_t bytes_ = 0;
     size_t shards_ = 1;
+    std::vector<std::string> warnings_;
 };
 
-// Opens and validates what lies at `path`: a GGUF, or a Hugging Face folder.
-Result<std::unique_ptr<Source>> open_source(const std::string& path);
+// Opens and validates what lies at `path`: a GGUF, a Hugging Face folder, or a PEFT adapter of the model `base`.
+Result<std::unique_ptr<Source>> open_source(const std::string& path, const std::string& base = "");
+
+// What a file made of this folder is called: its last part.
+std::string name_of_folder(std::string path);
 
 }  // namespace quant

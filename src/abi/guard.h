@@ -23,7 +23,6 @@ quant_status guarded(const std::function<Status()>& body);
 const char* last_error();
 Error missing(const char* what);  // "what is NULL"
 
-inline constexpr int32_t kMaxThreads = 512;
 Status check_threads(int32_t threads);
 
 inline const Format* format_behind(const quant_format* format) { return reinterpret_cast<const Format*>(format); }

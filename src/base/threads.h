@@ -10,6 +10,7 @@ namespace quant {
 
 // Threads worth using on this machine: physical cores this process may run on, at least 1.
 int default_threads();
+inline constexpr int kMaxThreads = 512;  // that a user may ask for
 
 class ThreadPool {
 public:

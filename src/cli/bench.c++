@@ -13,7 +13,7 @@
 #include "cli/commands.h"
 #include "cli/generate.h"
 #include "cli/output.h"
-#include "cli/run_options.h"
+#include "cli/shared_options.h"
 
 namespace quant {
 
@@ -24,6 +24,7 @@ struct BenchOptions {
     std::vector<int64_t> prompts{512}, generations{128}, depths{0}, threads;
     int64_t repetitions = 5, batch = 512;
     KvType k_type = KvType::f16, v_type = KvType::f16;
+    std::vector<AdapterChoice> adapters;
     bool exact = false, json = false;
 };
 
@@ -74,9 +75,10 @@ Result<bool> parse(Arguments arguments, BenchOptions* out) {
     options.call("-p --n-prompt", "LIST", "tokens of a prompt, 0 = no such test (default 512)", list_of(&out->prompts, 0, limits::kContext));
     options.call("-n --n-gen", "LIST", "tokens to generate, 0 = no such test (default 128)", list_of(&out->generations, 0, limits::kContext));
     options.call("-d --n-depth", "LIST", "tokens in the cache before the test (default 0)", list_of(&out->depths, 0, limits::kContext));
-    options.call("-t --threads", "LIST", "threads (default: the physical cores)", list_of(&out->threads, 1, 512));
+    options.call("-t --threads", "LIST", "threads (default: the physical cores)", list_of(&out->threads, 1, kMaxThreads));
     options.integer("-r --repetitions", "N", "repetitions of each test (default 5)", &out->repetitions, 1, 1000);
     options.integer("-b -ub --batch-size --ubatch-size", "N", "prompt tokens taken at once (default 512)", &out->batch, 1, 1 << 16);
+    add_adapters(options, &out->adapters);
     add_cache_types(options, &out->k_type, &out->v_type);
     options.flag("--exact", "decoded weights and f32 activations instead of the fast int8 products", &out->exact);
     options.flag("--json", "print a JSON array", &out->json);
@@ -84,7 +86,7 @@ Result<bool> parse(Arguments arguments, BenchOptions* out) {
         set_log_level(LogLevel::quiet);
         return Status{};
     });
-    LET(go_on, options.parse(arguments));
+    LET(go_on, options.parse(with_joined_scales(arguments)));
     if (!go_on) return false;
     if (out->models.empty()) return usage_error("no model given: -m FILE (--help explains)");
     if (out->threads.empty()) out->threads.push_back(default_threads());
@@ -127,6 +129,8 @@ Status measure(const BenchOptions& given, std::shared_ptr<const Model> model, Te
     options.v_type = given.v_type;
     options.threads = test->threads;
     options.exact = given.exact;
+    LET(adapters, load_adapters(given.adapters));
+    options.adapters = std::move(adapters);
     LET(session, Session::create(model, options));
     // What the tokens are does not matter to the time of a dense model; experts want variety.
     Rng rng(1);

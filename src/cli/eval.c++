@@ -12,7 +12,7 @@
 #include "base/signals.h"
 #include "cli/commands.h"
 #include "cli/output.h"
-#include "cli/run_options.h"
+#include "cli/shared_options.h"
 #include "model/judge.h"
 
 namespace quant {
@@ -24,6 +24,7 @@ struct EvalOptions {
     std::string model, base, text_file, tokens, logits_file;
     int64_t window = 512, windows = -1, batch = 512, threads = 0;
     KvType k_type = KvType::f16, v_type = KvType::f16;
+    std::vector<AdapterChoice> adapters;  // of `model`; the base stays as it is
     bool exact = false, json = false, force = false;
 };
 
@@ -35,6 +36,7 @@ Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
                     "  quant eval -m model.gguf --tokens 1,403,407 --logits logits.f32");
     options.text("-m --model", "FILE", "model, a GGUF file (of a split model the first)", &out->model);
     options.text("-f --file", "FILE", "text to judge the model on; - is standard input", &out->text_file);
+    add_adapters(options, &out->adapters);
     options.text("--base", "FILE", "model to compare with: divergence of every prediction from its own",
                  &out->base);
     options.integer("-c --ctx-size", "N", "tokens of a window (default 512)", &out->window, 4,
@@ -51,7 +53,7 @@ Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
     options.flag("--force", "replace an existing logits file", &out->force);
     options.integer("-b -ub --batch-size --ubatch-size", "N", "tokens taken at once (default 512)",
                     &out->batch, 1, 1 << 16);
-    options.integer("-t --threads", "N", "threads (default: the physical cores)", &out->threads, 0, 512);
+    add_threads(options, &out->threads);
     add_cache_types(options, &out->k_type, &out->v_type);
     options.flag("--json", "one JSON object on standard output", &out->json);
     options.call_flag("-v --verbose", "say more: kernels in use, memory", [] {
@@ -62,7 +64,7 @@ Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
         set_log_level(LogLevel::quiet);
         return Status{};
     });
-    LET(go, options.parse(arguments));
+    LET(go, options.parse(with_joined_scales(arguments)));
     if (!go) return false;
     if (out->model.empty()) return usage_error("which model? (-m FILE)");
     const bool writes = !out->tokens.empty() || !out->logits_file.empty();
@@ -76,7 +78,7 @@ Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
 }
 
 Result<std::unique_ptr<Session>> open_session(const std::string& path, const EvalOptions& given,
-                                              int64_t context) {
+                                              const std::vector<AdapterChoice>& chosen, int64_t context) {
     LET(model, Model::load(path));
     if (context > model->config().context)
         log_warning(escaped(path) +
@@ -90,6 +92,8 @@ Result<std::unique_ptr<Session>> open_session(const std::string& path, const Eva
     options.v_type = given.v_type;
     options.threads = static_cast<int>(given.threads);
     options.exact = given.exact;
+    LET(adapters, load_adapters(chosen));
+    options.adapters = std::move(adapters);
     return Session::create(model, options);
 }
 
@@ -130,7 +134,7 @@ Result<std::vector<int32_t>> read_token_ids(const std::string& given) {
 
 Status write_logits(const EvalOptions& given) {
     LET(ids, read_token_ids(given.tokens));
-    LET(session, open_session(given.model, given, static_cast<int64_t>(ids.size())));
+    LET(session, open_session(given.model, given, given.adapters, static_cast<int64_t>(ids.size())));
     LET(file, AtomicFile::create(given.logits_file, given.force, session->model().gguf().file_ids()));
     const auto vocab = static_cast<size_t>(session->model().config().vocab);
     const size_t most = std::max<size_t>(1, (size_t{64} << 20) / (vocab * sizeof(float)));
@@ -204,10 +208,10 @@ std::string as_json(const Judgement& j, const EvalOptions& given, double seconds
 
 Status judge_text(const EvalOptions& given) {
     LET(text, read_text_file(given.text_file, kMaxTextBytes));
-    LET(session, open_session(given.model, given, given.window));
+    LET(session, open_session(given.model, given, given.adapters, given.window));
     std::unique_ptr<Session> base;
     if (!given.base.empty()) {
-        LET(opened, open_session(given.base, given, given.window));
+        LET(opened, open_session(given.base, given, {}, given.window));
         base = std::move(opened);
     }
     const std::vector<int32_t> tokens = session->model().tokenizer().encode(text, true, false);

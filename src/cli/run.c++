@@ -180,8 +180,10 @@ Result<std::unique_ptr<Session>> open_session(const RunOptions& given, std::stri
     options.batch = std::min(given.batch, options.context);
     options.k_type = given.k_type;
     options.v_type = given.v_type;
-    options.threads = static_cast<int>(std::max<int64_t>(given.threads, 0));
+    options.threads = static_cast<int>(given.threads);
     options.exact = given.exact;
+    LET(adapters, load_adapters(given.adapters));
+    options.adapters = std::move(adapters);
     return Session::create(std::move(model), options);
 }
 

@@ -60,6 +60,7 @@ void add_input_options(Options& options, RunOptions* out) {
         out->escapes = false;
         return Status{};
     });
+    add_adapters(options, &out->adapters);
     options.flag("--no-mmap", "read the model into memory instead of mapping it", &out->no_mmap);
 }
 
@@ -70,7 +71,7 @@ void add_length_options(Options& options, RunOptions* out) {
     options.integer("-c --ctx-size", "N", "context in tokens, 0 = the model's (default: the model's, at most 4096)", &out->context, 0,
                     limits::kContext);
     options.integer("-b -ub --batch-size --ubatch-size", "N", "prompt tokens taken at once (default 512)", &out->batch, 1, 1 << 16);
-    options.integer("-t --threads", "N", "threads (default: the physical cores)", &out->threads, -1, 512);
+    add_threads(options, &out->threads);
     add_cache_types(options, &out->k_type, &out->v_type);
     options.flag("--exact", "decoded weights and f32 activations instead of the fast int8 products", &out->exact);
 }
@@ -212,42 +213,8 @@ std::string unescape(std::string_view text) {
     return out;
 }
 
-namespace {
-
-struct NamedKvType {
-    const char* name;
-    KvType type;
-};
-constexpr NamedKvType kKvTypes[] = {{"f32", KvType::f32}, {"f16", KvType::f16}, {"q8_0", KvType::q8_0}};
-
-}  // namespace
-
-Result<KvType> parse_kv_type(std::string_view name) {
-    for (const NamedKvType& each : kKvTypes)
-        if (name == each.name) return each.type;
-    return usage_error("expected f32, f16 or q8_0, found '" + escaped(name) + "'");
-}
-
-void add_cache_types(Options& options, KvType* k_type, KvType* v_type) {
-    const auto kv_type = [](KvType* target) {
-        return [target](const std::string& text) -> Status {
-            LET(type, parse_kv_type(text));
-            *target = type;
-            return {};
-        };
-    };
-    options.call("-ctk --cache-type-k", "TYPE", "keys in the cache as f32, f16 or q8_0 (default f16)", kv_type(k_type));
-    options.call("-ctv --cache-type-v", "TYPE", "values in the cache, likewise", kv_type(v_type));
-}
-
-const char* kv_type_name(KvType type) {
-    for (const NamedKvType& each : kKvTypes)
-        if (type == each.type) return each.name;
-    return "";
-}
-
 Result<bool> parse_run_options(Arguments arguments, RunOptions* out) {
-    const std::vector<std::string> given = without_optional_values(arguments);
+    const std::vector<std::string> given = with_joined_scales(without_optional_values(arguments));
     std::vector<std::string> ignored;
     bool no_chat = false;
     Options options("quant run -m MODEL [-p PROMPT] [options]", "Continues a text, or, without one, chats.",

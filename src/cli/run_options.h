@@ -6,8 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "cli/options.h"
-#include "kernels/kernels.h"
+#include "cli/shared_options.h"
 #include "model/sampler.h"
 #include "text/chat.h"
 
@@ -31,6 +30,7 @@ struct RunOptions {
     Thinking thinking = Thinking::automatic;
     std::vector<std::string> stops;
     KvType k_type = KvType::f16, v_type = KvType::f16;
+    std::vector<AdapterChoice> adapters;
     SamplerOptions sampler;         // seed not yet set
 };
 
@@ -39,8 +39,5 @@ Result<bool> parse_run_options(Arguments arguments, RunOptions* out);
 
 // "\n" and the like, \xHH included, as the bytes they stand for; an unknown escape stays as it is.
 std::string unescape(std::string_view text);
-Result<KvType> parse_kv_type(std::string_view name);
-void add_cache_types(Options& options, KvType* k_type, KvType* v_type);  // -ctk and -ctv
-const char* kv_type_name(KvType type);
 
 }  // namespace quant

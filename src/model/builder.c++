@@ -44,6 +44,26 @@ private:
                            make_tensor(*tensor->format, tensor->ne, const_cast<uint8_t*>(tensor->data), tensor->group));
     }
 
+    // w x + bias, and what adapters add: scale * b (a x), never a whole matrix.
+    ValueId product(const std::string& name, const TensorInfo* w, ValueId x, const TensorInfo* bias = nullptr) {
+        return adapted(name, w, g_.matmul(name, weight(w), x, weight(bias)),
+                       [&](const std::string& low, const TensorInfo* a) { return g_.matmul(low, weight(a), x); });
+    }
+
+    // `first` makes a's part of an adapter's product.
+    template <class First>
+    ValueId adapted(const std::string& name, const TensorInfo* w, ValueId y, const First& first) {
+        for (size_t i = 0; i < options_.adapters.size(); ++i) {
+            const AppliedAdapter& used = options_.adapters[i];
+            const Adapter::LowRank part = used.adapter->find(w->name);
+            if (!part.a) continue;
+            const std::string at = name + ".lora" + std::to_string(i);
+            const ValueId low = scaled(at + "_scaled", first(at + "_a", part.a), used.scale * part.scale);
+            y = g_.add(at + "_added", g_.matmul(at + "_b", weight(part.b), low), y);
+        }
+        return y;
+    }
+
     ValueId norm(const std::string& name, ValueId x, const TensorInfo* gain, const TensorInfo* bias) {
         if (a_.norm == NormKind::layer)
             return g_.layer_norm(name, x, weight(gain), weight(bias), c_.norm_eps);
@@ -56,6 +76,9 @@ private:
 
     ValueId embed() {
         ValueId x = g_.embed("token_embd", weight(w_.embedding), made_.tokens);
+        x = adapted("token_embd", w_.embedding, x, [&](const std::string& low, const TensorInfo* a) {
+            return g_.embed(low, weight(a), made_.tokens);
+        });
         x = scaled("embedding_scale", x, c_.embedding_scale);
         if (!w_.position_embedding) return x;
         made_.positions = g_.external("positions", FormatSlot::i32, 1, 1, Extent::tokens);
@@ -67,7 +90,8 @@ private:
     void logits(ValueId x) {
         made_.logits = g_.external("logits", FormatSlot::f32, c_.vocab, 1, Extent::outputs);
         x = norm("output_norm", x, w_.output_norm, w_.output_norm_bias);
-        x = g_.matmul("output", weight(w_.output), x);
+        // An adapter of an embedding that also serves as the output is one of the embedding alone.
+        x = w_.output == w_.embedding ? g_.matmul("output", weight(w_.output), x) : product("output", w_.output, x);
         g_.store_in(x, made_.logits);
         if (c_.logit_scale != 1.0f) g_.store_in(x = g_.scale("logit_scale", x, c_.logit_scale), made_.logits);
         if (c_.logit_cap > 0) g_.store_in(g_.soft_cap("logit_cap", x, c_.logit_cap), made_.logits);
@@ -113,14 +137,14 @@ private:
         ValueId q, k, v;
         if (a_.fused_qkv) {
             const ValueId qkv =
-                g_.matmul(at + "attn_qkv", weight(l[Role::qkv]), x, weight(l[Role::qkv_bias]));
+                product(at + "attn_qkv", l[Role::qkv], x, l[Role::qkv_bias]);
             q = g_.columns(qkv, 0, c_.q_width());
             k = g_.columns(qkv, c_.q_width(), c_.k_width());
             v = g_.columns(qkv, c_.q_width() + c_.k_width(), c_.v_width());
         } else {
-            q = g_.matmul(at + "attn_q", weight(l[Role::q]), x, weight(l[Role::q_bias]));
-            k = g_.matmul(at + "attn_k", weight(l[Role::k]), x, weight(l[Role::k_bias]));
-            v = g_.matmul(at + "attn_v", weight(l[Role::v]), x, weight(l[Role::v_bias]));
+            q = product(at + "attn_q", l[Role::q], x, l[Role::q_bias]);
+            k = product(at + "attn_k", l[Role::k], x, l[Role::k_bias]);
+            v = product(at + "attn_v", l[Role::v], x, l[Role::v_bias]);
         }
         q = rotated(at + "q_rope", head_norm(at + "attn_q_norm", q, l[Role::q_norm]), c_.heads, layer);
         k = rotated(at + "k_rope", head_norm(at + "attn_k_norm", k, l[Role::k_norm]), c_.kv_heads, layer);
@@ -137,12 +161,11 @@ private:
         ValueId y = g_.attention(at + "attention", q, stored, weight(l[Role::sinks]), params);
         if (a_.sub_norms)
             y = g_.rms_norm(at + "attn_sub_norm", y, weight(l[Role::attention_sub_norm]), c_.norm_eps);
-        return g_.matmul(at + "attn_output", weight(l[Role::attention_output]), y,
-                         weight(l[Role::attention_output_bias]));
+        return product(at + "attn_output", l[Role::attention_output], y, l[Role::attention_output_bias]);
     }
 
     ValueId feed_forward(ValueId x, const Layer& l, const std::string& at) {
-        ValueId up = g_.matmul(at + "ffn_up", weight(l[Role::up]), x, weight(l[Role::up_bias]));
+        ValueId up = product(at + "ffn_up", l[Role::up], x, l[Role::up_bias]);
         ValueId y = kNoValue;
         if (a_.feed_forward == FeedForward::plain) {
             y = g_.activate(at + "ffn_act", up, a_.activation);
@@ -152,20 +175,20 @@ private:
                 gate = g_.columns(up, 0, c_.feed_forward);
                 up = g_.columns(up, c_.feed_forward, c_.feed_forward);
             } else {
-                gate = g_.matmul(at + "ffn_gate", weight(l[Role::gate]), x, weight(l[Role::gate_bias]));
+                gate = product(at + "ffn_gate", l[Role::gate], x, l[Role::gate_bias]);
             }
             y = g_.gated(at + "ffn_act", gate, up, {a_.activation, a_.gate_form});
         }
         if (a_.sub_norms)
             y = g_.rms_norm(at + "ffn_sub_norm", y, weight(l[Role::feed_forward_sub_norm]), c_.norm_eps);
-        return g_.matmul(at + "ffn_down", weight(l[Role::down]), y, weight(l[Role::down_bias]));
+        return product(at + "ffn_down", l[Role::down], y, l[Role::down_bias]);
     }
 
     // Tokens are sorted by expert, so that each expert's weights are read once for all its tokens.
     ValueId experts(ValueId x, const Layer& l, const std::string& at) {
         const RouteParams params{c_.experts, c_.experts_used};
         const ValueId router =
-            g_.matmul(at + "ffn_gate_inp", weight(l[Role::router]), x, weight(l[Role::router_bias]));
+            product(at + "ffn_gate_inp", l[Role::router], x, l[Role::router_bias]);
         const ValueId routing = g_.route(at + "ffn_route", router, params);
         const ValueId plan = g_.route_plan(at + "ffn_plan", routing, params, options_.batch);
         const ValueId rows = g_.expert_gather(at + "ffn_gather", x, plan, params);

@@ -2,6 +2,9 @@
 // is wired.
 #pragma once
 
+#include <span>
+
+#include "model/adapter.h"
 #include "model/architecture.h"
 #include "model/config.h"
 #include "model/weights.h"
@@ -12,6 +15,7 @@ namespace quant {
 struct BuildOptions {
     int64_t context = 0;  // positions of the session: decides between longrope's two sets of factors
     int64_t batch = 1;    // the most tokens of one run
+    std::span<const AppliedAdapter> adapters{};  // each checked against the model
 };
 
 struct ModelGraph {

@@ -22,6 +22,9 @@ Result<std::shared_ptr<const Model>> Model::from_gguf(Gguf gguf) {
     std::shared_ptr<Model> model(new Model);
     model->gguf_ = std::move(gguf);
     const Metadata& metadata = model->gguf_.metadata();
+    LET(type, metadata.get_string("general.type"));
+    if (type && *type == "adapter")
+        return input_error(escaped(metadata.origin) + ": general.type: expected a model, found an adapter: it goes with --lora, its base with -m");
     LET(name, metadata.get_string("general.architecture"));
     if (!name)
         return input_error(escaped(metadata.origin) +

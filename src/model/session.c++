@@ -35,7 +35,6 @@ Session::~Session() = default;
 
 Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> model,
                                                  const SessionOptions& options) {
-    constexpr int kMaxThreads = 512;
     if (options.context < 1 || options.context > limits::kContext)
         return usage_error(format_text("context of %lld positions: expected 1 to %lld",
                                        static_cast<long long>(options.context),
@@ -48,6 +47,7 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
         return usage_error(format_text("context of %lld positions: this model has a table of %lld",
                                        static_cast<long long>(options.context),
                                        static_cast<long long>(config.context)));
+    for (const AppliedAdapter& each : options.adapters) TRY(each.adapter->check(*model));
     std::unique_ptr<Session> session(new Session);
     session->state_ = std::make_unique<State>();
     State& s = *session->state_;
@@ -58,7 +58,7 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
     LET(cache, KvCache::create(config, options.context, options.k_type, options.v_type));
     s.cache = std::move(cache);
     s.graph =
-        build_graph(s.model->architecture(), config, s.model->weights(), {options.context, s.options.batch});
+        build_graph(s.model->architecture(), config, s.model->weights(), {options.context, s.options.batch, s.options.adapters});
     LET(executor, Executor::create(std::move(s.graph.graph),
                                    {s.options.batch, s.options.batch, s.options.threads, s.options.exact}));
     s.executor = std::move(executor);

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "kernels/kernels.h"
+#include "model/adapter.h"
 #include "model/model.h"
 
 namespace quant {
@@ -23,6 +24,7 @@ struct SessionOptions {
     KvType k_type = KvType::f16, v_type = KvType::f16;
     int threads = 0;             // 0: default_threads(); 1 .. 512
     bool exact = false;          // decoded weights and f32 activations instead of the int8 path
+    std::vector<AppliedAdapter> adapters = {};  // checked against the model by create()
 };
 
 enum class LogitsOf { none, last, all };
