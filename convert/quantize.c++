@@ -25,7 +25,8 @@ constexpr const char* kExamples =
     "  quant quantize model-f16.gguf q4                   writes model-Q4.gguf beside it\n"
     "  quant quantize model-f16.gguf out.gguf q5_k_m 8    eight threads\n"
     "  quant quantize model-f16.gguf q4_k_m --dry-run     shows the plan and the size\n"
-    "  quant quantize model-f16.gguf q4 --calibrate book.txt     rounds by what the model does on that text\n"
+    "  quant quantize model-f16.gguf q4 --calibrate book.txt     the best for that size, by what the model does on that text\n"
+    "  quant quantize model-f16.gguf q4 --calibrate book.txt --target-size 700M\n"
     "  quant quantize model-f16.gguf q2_k_s --imatrix imatrix.gguf\n"
     "  quant quantize model-f16.gguf q4 --tensor-type 'blk\\.[0-3]\\.=q6_k' --output-tensor-type q8_0\n"
     "  quant quantize model-q8_0.gguf model-f16.gguf f16  back to plain numbers";
@@ -64,6 +65,17 @@ Options describe(Settings& s) {
     options.integer("--calibrate-chunks", "N", "at most so many windows of it, -1 = all (default 128)", &o.calibration.windows, -1,
                     int64_t{1} << 30);
     options.integer("--calibrate-ctx", "N", "tokens of a window (default 512)", &o.calibration.window, 16, 1 << 20);
+    options.flag("--keep-mix", "with --calibrate: the formats of the mix; without it they are chosen anew for its size", &o.keep_mix);
+    options.call("--target-size", "SIZE", "with --calibrate: choose formats for a file of at most SIZE, for example 700M",
+                 [&o](const std::string& size) -> Status {
+                     LET(bytes, parse_size(size));
+                     if (bytes == 0) return usage_error("expected more than 0");
+                     o.target_bytes = bytes;
+                     return {};
+                 });
+    options.real("--target-bpw", "BITS", "the same, for a file of at most so many bits per weight", &o.target_bits, 0.5, 32);
+    options.text("--like", "TYPE", "the same, for a file no larger than that of another mix", &o.like);
+    options.text("--save-plan", "FILE", "write the chosen formats, to be edited and given back by --tensor-type-file", &o.plan_file);
     options.call("--include-weights", "PART", "use it only for tensors with PART in their name; repeatable",
                  [&o](const std::string& part) { return o.include_weights.push_back(part), Status{}; });
     options.call("--exclude-weights", "PART", "use it not for tensors with PART in their name; repeatable",
@@ -186,6 +198,7 @@ std::string json_report(const Settings& s, const QuantizeReport& report) {
         json.member("changed", total.changed);
         json.member("zeroed", total.zeroed);
         if (report.few_levels) write_few_levels(json, *report.few_levels);
+        if (report.estimated_divergence >= 0) json.member("estimated_divergence", report.estimated_divergence);
         if (report.calibration_windows > 0) {
             json.member("calibration_windows", report.calibration_windows);
             json.member("calibration_seconds", report.calibration_seconds);
@@ -265,6 +278,8 @@ std::string summary_line(const Settings& s, const QuantizeReport& report) {
     const TensorError total = report.total_error();
     if (total.norm > 0) line += ", relative error " + relative(total.error, total.norm);
     if (total.weighted_norm > 0) line += ", weighted by importance " + relative(total.weighted_error, total.weighted_norm);
+    if (report.estimated_divergence >= 0)
+        line += format_text(", formats chosen by measured cost (KL about %.2g before error feedback)", report.estimated_divergence);
     if (report.calibration_windows > 0)
         line += format_text(", calibrated on %lld windows in %.0f s", static_cast<long long>(report.calibration_windows),
                             report.calibration_seconds);
@@ -277,8 +292,12 @@ Result<QuantizeReport> quantize_with_progress(Settings& s) {
     std::unique_ptr<Progress> bar, calibration;
     uint64_t shown = 0;
     int64_t calibrated = 0;
-    s.options.calibration_progress = [&](int64_t done, int64_t total, const std::string& what) {
-        if (!calibration) calibration = std::make_unique<Progress>("calibrate", "windows", static_cast<uint64_t>(total));
+    std::string at_hand;
+    s.options.calibration_progress = [&](const char* phase, int64_t done, int64_t total, const std::string& what) {
+        if (std::exchange(at_hand, phase) != phase) {
+            calibration = std::make_unique<Progress>(phase, "windows", static_cast<uint64_t>(total));
+            calibrated = 0;
+        }
         calibration->note(what);
         calibration->advance(static_cast<uint64_t>(done - std::exchange(calibrated, done)));
         return true;

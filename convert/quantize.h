@@ -45,6 +45,13 @@ struct QuantizeOptions {
     std::vector<std::string> override_metadata;                 // KEY=TYPE:VALUE
     CalibrationOptions calibration;                             // without texts: none
     CalibrationProgress calibration_progress;                   // may be empty
+    // With calibration texts, formats are chosen by what they cost, within the size of the type's mix or of what is
+    // given here: at most one of `target_bytes` (of the file), `target_bits` (per weight) and `like` (another mix).
+    bool keep_mix = false;  // the mix's own formats instead
+    uint64_t target_bytes = 0;
+    float target_bits = 0;
+    std::string like;
+    std::string plan_file;  // the chosen formats as rows for --tensor-type-file; empty: none
     bool measure_few_levels = true;  // perplexity where two or three values per weight do not hold the source's
 };
 
@@ -58,6 +65,7 @@ struct QuantizeReport {
     uint64_t source_tensor_bytes = 0, tensor_bytes = 0, weights = 0;
     int threads = 0;
     int64_t calibration_windows = 0;
+    double estimated_divergence = -1;  // of plain rounding with the formats chosen, nats per token; -1: not measured
     double seconds = 0, calibration_seconds = 0;
 
     double bits_per_weight() const;

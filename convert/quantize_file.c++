@@ -12,6 +12,7 @@
 #include "base/threads.h"
 #include "convert/import/merged_source.h"
 #include "convert/import/source.h"
+#include "convert/plan/budget.h"
 #include "convert/plan/metadata_override.h"
 #include "convert/quantize.h"
 
@@ -197,34 +198,94 @@ Result<Job> prepare(const QuantizeOptions& options, const Recipe& recipe, Quanti
     return job;
 }
 
+uint64_t bytes_of(const std::vector<TensorInfo>& tensors) {
+    uint64_t sum = 0;
+    for (const TensorInfo& tensor : tensors) sum += tensor.bytes;
+    return sum;
+}
+
 void count_bytes(const Job& job, QuantizeReport& report) {
     report.input_bytes = job.source->bytes();
     for (const TensorInfo& tensor : job.source->tensors()) {
         report.source_tensor_bytes += tensor.format->tensor_bytes(tensor.cols(), tensor.rows());
         report.weights += static_cast<uint64_t>(tensor.elements());
     }
-    for (const TensorInfo& tensor : job.tensors) report.tensor_bytes += tensor.bytes;
+}
+
+Result<uint64_t> planned_bytes(const Job& job, const Plan& plan) {
+    return GgufWriter::planned_bytes(job.output, job.metadata, planned_tensors(plan), job.writer);
+}
+
+// The size that the formats may come to.
+Result<uint64_t> size_limit(const QuantizeOptions& options, const QuantizeReport& report, Job& job) {
+    if (options.target_bytes) return options.target_bytes;
+    if (options.target_bits > 0) return static_cast<uint64_t>(static_cast<double>(options.target_bits) / 8 * static_cast<double>(report.weights));
+    if (options.like.empty()) return planned_bytes(job, report.plan);
+    LET(recipe, find_recipe(options.like));
+    LET(plan, plan_job(options, recipe, job));
+    return planned_bytes(job, plan);
+}
+
+bool chooses_formats(const QuantizeOptions& options) {
+    const int targets = (options.target_bytes > 0) + (options.target_bits > 0) + !options.like.empty();
+    return targets > 0 || (!options.calibration.texts.empty() && !options.keep_mix && !options.pure);
+}
+
+Status check_targets(const QuantizeOptions& options) {
+    const int targets = (options.target_bytes > 0) + (options.target_bits > 0) + !options.like.empty();
+    if (targets > 1) return usage_error("--target-size, --target-bpw and --like exclude each other");
+    if (targets > 0 && options.calibration.texts.empty())
+        return usage_error("a target size is met by measuring what each format costs: give --calibrate TEXT");
+    if (targets > 0 && (options.keep_mix || options.pure))
+        return usage_error("a target size chooses the formats, --keep-mix and --pure fix them: give one of the two");
+    if (!options.plan_file.empty() && options.calibration.texts.empty()) return usage_error("--save-plan needs --calibrate TEXT");
+    return {};
+}
+
+// Measures what each format costs each tensor and chooses formats within the limit.
+Status choose_formats(const QuantizeOptions& options, Calibrator& calibrator, QuantizeReport& report, Job& job) {
+    const std::vector<std::string> names = free_tensors(report.plan);
+    if (names.empty()) return {};
+    LET(limit, size_limit(options, report, job));
+    const std::vector<const Format*> candidates = budget_candidates();
+    LET(measured, calibrator.measure(names, candidates));
+    Losses losses;
+    for (TensorSensitivity& tensor : measured) losses.push_back(std::move(tensor.losses));
+    LET(loss, spend_budget(report.plan, candidates, losses, limit, [&](const Plan& plan) { return planned_bytes(job, plan); }));
+    report.estimated_divergence = loss;
+    job.tensors = planned_tensors(report.plan);
+    return {};
+}
+
+Status save_plan(const std::string& path, const Plan& plan, bool force) {
+    const std::string rows = plan_as_rows(plan);
+    LET(file, AtomicFile::create(path, force, {}));
+    TRY(file.write({reinterpret_cast<const uint8_t*>(rows.data()), rows.size()}));
+    return file.commit(rows.size());
 }
 
 // Tensors rounded with error feedback, and how they came about in the output's metadata. Empty without calibration texts.
-Result<Calibration> calibrated(const QuantizeOptions& options, QuantizeReport& report, Job& job) {
-    Calibration out;
-    if (options.calibration.texts.empty()) return out;
+Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport& report, Job& job) {
+    if (options.calibration.texts.empty()) return RoundedTensors();
     std::error_code unreadable;
     if (std::filesystem::is_directory(options.input, unreadable))
         return usage_error("--calibrate runs the model and needs it as GGUF: quant convert " + escaped(options.input) + " first");
     if (!options.adapters.empty()) return usage_error("--calibrate runs the model as it is, without adapters: quant merge first");
     // Long work is not begun for an output that would be refused afterwards.
     if (options.split_max_bytes == 0 && !options.keep_split) TRY(AtomicFile::check(job.output, options.force, job.writer.inputs));
-    Metadata& metadata = job.metadata;
+    if (!options.plan_file.empty()) TRY(AtomicFile::check(options.plan_file, options.force, job.writer.inputs));
     const auto started = std::chrono::steady_clock::now();
-    LET(made, calibrate_and_round(options.input, report.plan, options.calibration, report.threads, options.calibration_progress));
-    metadata.set("quantize.calibration.dataset", Value::of_string(made.dataset));
-    metadata.set("quantize.calibration.windows", Value::of_u32(static_cast<uint32_t>(made.windows)));
+    LET(calibrator, Calibrator::open(options.input, options.calibration, report.threads, options.calibration_progress));
+    Metadata& metadata = job.metadata;
+    metadata.set("quantize.calibration.dataset", Value::of_string(calibrator.dataset()));
+    metadata.set("quantize.calibration.windows", Value::of_u32(static_cast<uint32_t>(calibrator.windows())));
     metadata.set("quantize.calibration.window", Value::of_u32(static_cast<uint32_t>(options.calibration.window)));
-    report.calibration_windows = made.windows;
+    if (chooses_formats(options)) TRY(choose_formats(options, calibrator, report, job));
+    if (!options.plan_file.empty()) TRY(save_plan(options.plan_file, report.plan, options.force));
+    LET(rounded, calibrator.round(report.plan));
+    report.calibration_windows = calibrator.windows();
     report.calibration_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-    return made;
+    return rounded;
 }
 
 }  // namespace
@@ -249,13 +310,15 @@ TensorError QuantizeReport::total_error() const {
 Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const QuantizeProgress& progress) {
     const auto started = std::chrono::steady_clock::now();
     QuantizeReport report;
+    TRY(check_targets(options));
     LET(recipe, find_recipe(options.type));
     LET(job, prepare(options, recipe, report));
     count_bytes(job, report);
     report.threads = options.threads > 0 ? options.threads : default_threads();
     if (options.dry_run) {
-        LET(bytes, GgufWriter::planned_bytes(job.output, job.metadata, job.tensors, job.writer));
+        LET(bytes, planned_bytes(job, report.plan));
         report.output_bytes = bytes;
+        report.tensor_bytes = bytes_of(job.tensors);
         report.outputs = {job.output};
         return report;
     }
@@ -264,18 +327,19 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
         return usage_error(recipe.name + " needs an importance matrix for " + first +
                            format_text(" and %zu more tensors: give --imatrix FILE", report.plan.needing_importance.size() - 1));
     }
-    LET(calibration, calibrated(options, report, job));
+    LET(rounded, calibrated(options, report, job));
     LET(writer, GgufWriter::create(job.output, job.metadata, job.tensors, job.writer));
     StreamOptions stream;
     stream.threads = report.threads;
     stream.zero_nonfinite = options.zero_nonfinite;
-    stream.rounded = &calibration.rounded;
+    stream.rounded = &rounded;
     if (progress)
         stream.progress = [&](uint64_t done, const std::string& tensor) {
             return progress(done, report.source_tensor_bytes, tensor);
         };
     LET(errors, stream_tensors(*job.source, report.plan, stream, [&](Bytes piece) { return writer.write(piece); }));
     report.errors = std::move(errors);
+    report.tensor_bytes = bytes_of(job.tensors);
     TRY(writer.finish());
     report.output_bytes = writer.total_bytes();
     report.outputs = writer.paths();

@@ -1,4 +1,4 @@
-// Texts to windows, then the sequential rounding.
+// Texts to windows; the work itself lies beside this file.
 #include "convert/calibrate/calibration.h"
 
 #include "base/file.h"
@@ -37,21 +37,39 @@ Result<std::vector<int32_t>> windows_of(const Model& model, const CalibrationOpt
 
 }  // namespace
 
-Result<Calibration> calibrate_and_round(const std::string& model_path, const Plan& plan,
-                                        const CalibrationOptions& options, int threads,
-                                        const CalibrationProgress& progress) {
+Result<Calibrator> Calibrator::open(const std::string& model_path, const CalibrationOptions& options, int threads,
+                                    CalibrationProgress progress) {
+    Calibrator out;
     LET(model, Model::load(model_path));
     LET(tokens, windows_of(*model, options));
-    Calibration out;
-    out.windows = static_cast<int64_t>(tokens.size()) / options.window;
+    out.model_ = std::move(model);
+    out.tokens_ = std::move(tokens);
+    out.window_ = options.window;
     for (const std::string& path : options.texts)
-        out.dataset += (out.dataset.empty() ? "" : ", ") + path.substr(path.find_last_of('/') + 1);
-    SequentialOptions sequential;
-    sequential.window = options.window;
-    ThreadPool pool(threads);
-    LET(rounded, round_sequentially(*model, plan, tokens, sequential, pool, progress));
-    out.rounded = std::move(rounded);
+        out.dataset_ += (out.dataset_.empty() ? "" : ", ") + path.substr(path.find_last_of('/') + 1);
+    out.pool_ = std::make_unique<ThreadPool>(threads);
+    out.progress_ = std::move(progress);
     return out;
+}
+
+Result<std::vector<TensorSensitivity>> Calibrator::measure(const std::vector<std::string>& names,
+                                                           const std::vector<const Format*>& candidates) {
+    SensitivityOptions options;
+    options.window = window_;
+    options.candidates = candidates;
+    return measure_sensitivities(*model_, names, tokens_, options, *pool_,
+                                 [this](int64_t done, int64_t total, const std::string& what) {
+                                     return !progress_ || progress_("measure", done, total, what);
+                                 });
+}
+
+Result<RoundedTensors> Calibrator::round(const Plan& plan) {
+    SequentialOptions options;
+    options.window = window_;
+    return round_sequentially(*model_, plan, tokens_, options, *pool_,
+                              [this](int64_t done, int64_t total, const std::string& what) {
+                                  return !progress_ || progress_("calibrate", done, total, what);
+                              });
 }
 
 }  // namespace quant

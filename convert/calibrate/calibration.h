@@ -1,14 +1,18 @@
-// From calibration texts to rounded tensors: loads the model, cuts the texts into windows, rounds layer by
-// layer.
+// From calibration texts to rounded tensors: loads the model, cuts the texts into windows, measures what each tensor's
+// rounding costs, rounds layer by layer.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "base/threads.h"
+#include "convert/calibrate/sensitivity.h"
 #include "convert/plan/plan.h"
 #include "convert/stream/stream.h"
+#include "model/model.h"
 
 namespace quant {
 
@@ -18,19 +22,34 @@ struct CalibrationOptions {
     int64_t windows = 128;           // at most so many, from the beginning of the texts; -1: all
 };
 
-struct Calibration {
-    RoundedTensors rounded;
-    int64_t windows = 0;
-    std::string dataset;  // file names without folders, for the output's metadata
+// `done` of `total` steps of a phase ("measure", "calibrate"), and what is at hand. Returns false to stop.
+using CalibrationProgress =
+    std::function<bool(const char* phase, int64_t done, int64_t total, const std::string& what)>;
+
+class Calibrator {
+public:
+    // `model_path` is a GGUF of a known architecture. Errors: the model's and the texts' own; a text of less
+    // than two windows.
+    static Result<Calibrator> open(const std::string& model_path, const CalibrationOptions& options, int threads,
+                                   CalibrationProgress progress);
+
+    // What rounding each of these tensors would cost in each format, on a few of the windows.
+    Result<std::vector<TensorSensitivity>> measure(const std::vector<std::string>& names,
+                                                   const std::vector<const Format*>& candidates);
+    // Rounds what the plan quantizes.
+    Result<RoundedTensors> round(const Plan& plan);
+
+    int64_t windows() const { return static_cast<int64_t>(tokens_.size()) / window_; }
+    const std::string& dataset() const { return dataset_; }  // file names without folders, for the output's metadata
+
+private:
+    Calibrator() = default;
+    std::shared_ptr<const Model> model_;
+    std::vector<int32_t> tokens_;  // whole windows
+    int64_t window_ = 0;
+    std::string dataset_;
+    std::unique_ptr<ThreadPool> pool_;
+    CalibrationProgress progress_;
 };
-
-// `done` of `total` windows through a layer or a part of one, and what is at hand. Returns false to stop.
-using CalibrationProgress = std::function<bool(int64_t done, int64_t total, const std::string& what)>;
-
-// `model_path` is a GGUF of a known architecture. Errors: the model's and the texts' own; a text of less than
-// two windows.
-Result<Calibration> calibrate_and_round(const std::string& model_path, const Plan& plan,
-                                        const CalibrationOptions& options, int threads,
-                                        const CalibrationProgress& progress);
 
 }  // namespace quant

@@ -40,12 +40,28 @@ Result<PartRunner> PartRunner::create(const Model& model, const Weights& weights
 Status PartRunner::load(Part part, int32_t layer) { return load_until(part, layer, kNoValue); }
 
 Status PartRunner::load_until(Part part, int32_t layer, ValueId until) {
-    PartGraph made =
-        build_part(model_->architecture(), model_->config(), *weights_, {window_, window_}, part, layer);
+    PartGraph made = build(part, layer);
+    if (until != kNoValue) made.graph.end_at(until);
+    const ValueId output = until == kNoValue ? made.output : until;
+    return start(std::move(made), output);
+}
+
+Status PartRunner::load_with_sites(int32_t layer, std::vector<Site>& sites) {
+    PartGraph made = build(Part::layer, layer);
+    sites = sites_of(made.graph);
+    for (const Site& site : sites) made.graph.keep(site.input);
+    const ValueId output = made.output;
+    return start(std::move(made), output);
+}
+
+PartGraph PartRunner::build(Part part, int32_t layer) const {
+    return build_part(model_->architecture(), model_->config(), *weights_, {window_, window_}, part, layer);
+}
+
+Status PartRunner::start(PartGraph made, ValueId output) {
     input_ = made.input;
     position_input_ = made.positions;
-    output_ = until == kNoValue ? made.output : until;
-    if (until != kNoValue) made.graph.end_at(until);
+    output_ = output;
     LET(executor, Executor::create(std::move(made.graph), {window_, window_, pool_->size(), true}));
     executor_ = std::move(executor);
     return {};

@@ -43,6 +43,9 @@ public:
     // Loads the graph of a part; with `until` it ends where that value is made.
     Status load(Part part, int32_t layer);
     Status load_until(Part part, int32_t layer, ValueId until);
+    // Loads a layer whose sites' inputs can be read after each run.
+    Status load_with_sites(int32_t layer, std::vector<Site>& sites);
+    Tensor value(ValueId kept) const { return executor_->value(kept); }
     const Graph& graph() const { return executor_->graph(); }
     // Runs one window: tokens for the first part, hidden states [window, embedding] for others. The result
     // stays valid until the next run.
@@ -50,6 +53,8 @@ public:
 
 private:
     PartRunner() = default;
+    Status start(PartGraph made, ValueId output);
+    PartGraph build(Part part, int32_t layer) const;
     const Model* model_ = nullptr;
     const Weights* weights_ = nullptr;
     int64_t window_ = 0;

@@ -6,6 +6,7 @@
 #include "base/signals.h"
 #include "convert/calibrate/gram.h"
 #include "convert/calibrate/layers.h"
+#include "convert/calibrate/replaced_weights.h"
 #include "convert/rounding/factor.h"
 #include "formats/side_data.h"
 
@@ -32,7 +33,7 @@ public:
             6;  // once for the output's input, four sites, once to the next layer
         total_ = windows() * kPassesOfALayer * static_cast<int64_t>(model_.weights().layers.size());
         LET(original, PartRunner::create(model_, model_.weights(), options_.window, pool_));
-        LET(rounded, PartRunner::create(model_, rounded_weights_, options_.window, pool_));
+        LET(rounded, PartRunner::create(model_, rounded_weights_.weights(), options_.window, pool_));
         TRY(round_output(original));
         encode_embedding();
         TRY(embed(original, x_));
@@ -111,7 +112,7 @@ private:
         HeadInput input{table.cols(), table.rows(), group, {}, {}, &pool_};
         input.read = [&](int64_t row, int64_t count, float* to) { decode_rows(*table.format, table.view(), row, count, to); };
         encode_tensor(format, input, blocks.data());
-        replace(table, format, blocks);
+        rounded_weights_.put(table, format, blocks.data(), blocks.size());
     }
 
     bool wanted(const std::string& name) const {
@@ -139,24 +140,8 @@ private:
         const int64_t group = planned_.at(weight.name)->out.group;
         blocks.resize(format.tensor_bytes(cols, rows, group));
         TRY(round_with_feedback(format, values.data(), rows, cols, group, gram, options_.feedback, pool_, blocks.data()));
-        replace(weight, format, blocks);
+        rounded_weights_.put(weight, format, blocks.data(), blocks.size());
         return {};
-    }
-
-    void replace(const TensorInfo& weight, const Format& format, const std::vector<uint8_t>& blocks) {
-        auto info = std::make_unique<TensorInfo>(weight);
-        info->format = &format;
-        info->group = planned_.at(weight.name)->out.group;
-        info->data = blocks.data();
-        info->bytes = blocks.size();
-        const auto put = [&](const TensorInfo*& place) {
-            if (place && place->name == weight.name) place = info.get();
-        };
-        put(rounded_weights_.embedding);
-        put(rounded_weights_.output);
-        for (Layer& layer : rounded_weights_.layers)
-            for (const TensorInfo*& tensor : layer.tensors) put(tensor);
-        replaced_.push_back(std::move(info));
     }
 
     Status layer(PartRunner& original, PartRunner& rounded, int32_t index) {
@@ -241,8 +226,7 @@ private:
     const SequentialOptions& options_;
     ThreadPool& pool_;
     const std::function<bool(int64_t, int64_t, const std::string&)>& progress_;
-    Weights rounded_weights_;
-    std::vector<std::unique_ptr<TensorInfo>> replaced_;
+    ReplacedWeights rounded_weights_;
     std::unordered_map<std::string, const PlannedTensor*> planned_;
     RoundedTensors result_;
     Hidden x_, y_;  // hidden states of the original and of the rounded model

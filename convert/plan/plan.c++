@@ -88,12 +88,12 @@ private:
     Status choose_format(const TensorInfo& tensor, TensorRole role, int64_t count, PlannedTensor& planned) {
         if (options_.patterns) {
             LET(match, options_.patterns->find(tensor.name));
-            if (match.format) return set(planned, match.format, "--tensor-type " + match.row);
+            if (match.format) return set_asked(planned, match.format, "--tensor-type " + match.row);
         }
         if (options_.embedding_format && role == TensorRole::token_embd)
-            return set(planned, options_.embedding_format, "--token-embedding-type");
+            return set_asked(planned, options_.embedding_format, "--token-embedding-type");
         const bool is_output = role == TensorRole::output || (facts_.tied && role == TensorRole::token_embd);
-        if (options_.output_format && is_output) return set(planned, options_.output_format, "--output-tensor-type");
+        if (options_.output_format && is_output) return set_asked(planned, options_.output_format, "--output-tensor-type");
         if (options_.recipe.keep_tables && (role == TensorRole::token_embd || role == TensorRole::output))
             return set(planned, tensor.format, "table, kept");
         if (options_.pure) return set(planned, &format_of(options_.recipe.base), "");
@@ -107,6 +107,11 @@ private:
         input.layer = facts_.experts > 1 && role != TensorRole::attn_v && named >= 0 ? named : count;
         const RuleAnswer answer = apply_rules(options_.recipe, facts_, input);
         return set(planned, &format_of(answer.format), answer.reason);
+    }
+
+    static Status set_asked(PlannedTensor& planned, const Format* format, std::string reason) {
+        planned.asked = true;
+        return set(planned, format, std::move(reason));
     }
 
     static Status set(PlannedTensor& planned, const Format* format, std::string reason) {

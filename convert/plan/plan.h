@@ -29,6 +29,7 @@ struct PlannedTensor {
     const Format* from = nullptr;
     std::string reason;              // why not the base format; empty when it is
     bool fallback = false;           // the row did not divide
+    bool asked = false;              // the user named the format for this tensor
     const std::vector<float>* importance = nullptr;  // of this tensor: cols, or experts * cols
     bool copies() const { return from == out.format; }
 };

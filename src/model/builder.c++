@@ -31,6 +31,7 @@ public:
             out.output = part == Part::layer
                              ? layer(out.input, index)
                              : norm("output_norm", out.input, w_.output_norm, w_.output_norm_bias);
+            if (part == Part::logits) out.output = part_logits(out.output);
         }
         g_.keep(out.output);
         out.graph = std::move(g_);
@@ -84,6 +85,12 @@ private:
         made_.positions = g_.external("positions", FormatSlot::i32, 1, 1, Extent::tokens);
         return g_.add("position_added", x,
                       g_.embed("position_embd", weight(w_.position_embedding), made_.positions));
+    }
+
+    ValueId part_logits(ValueId x) {
+        x = g_.matmul("output", weight(w_.output), x);
+        x = scaled("logit_scale", x, c_.logit_scale);
+        return c_.logit_cap > 0 ? g_.soft_cap("logit_cap", x, c_.logit_cap) : x;
     }
 
     // Every step from the product on writes where the caller wants the result.

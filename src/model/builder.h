@@ -37,9 +37,9 @@ struct PartGraph {
         kNoValue;  // external: tokens (i32) of the first part, hidden states [embedding] x tokens of others
     ValueId positions = kNoValue;  // as in ModelGraph; first part only
     ValueId output =
-        kNoValue;  // kept: hidden states; of the last part the normed ones, input of the output matrix
+        kNoValue;  // kept: hidden states; of `head` the normed ones, input of the output matrix; of `logits` these
 };
-enum class Part : uint8_t { embedding, layer, head };
+enum class Part : uint8_t { embedding, layer, head, logits };
 PartGraph build_part(const Architecture& architecture, const Config& config, const Weights& weights,
                      const BuildOptions& options, Part part, int32_t layer = 0);
 

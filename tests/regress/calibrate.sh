@@ -11,21 +11,46 @@ divergence() { # of a model from the original, on the text it was not calibrated
     "$quant" eval -m "$1" --base "$tiny" -f "$work/unseen.txt" -c 256 --chunks 4 --exact --quiet --json |
         sed -n 's/.*"kl_divergence": *\([0-9.e-]*\).*/\1/p'
 }
-# Without feedback the ratio is 1; on this little text 0.7 is reached.
+# Without feedback the ratio is 1; on this little text 0.7 is reached, and 0.5 when the formats are chosen too.
 closer() {
-    local type=$1 plain calibrated
+    local type=$1 most=$2 plain calibrated
+    shift 2
     "$quant" quantize --quiet --force "$tiny" "$work/plain.gguf" "$type" || return 1
-    "$quant" quantize --quiet --force "$tiny" "$work/calibrated.gguf" "$type" --calibrate "$work/seen.txt" --calibrate-ctx 256 --calibrate-chunks 8 || return 1
+    "$quant" quantize --quiet --force "$tiny" "$work/calibrated.gguf" "$type" --calibrate "$work/seen.txt" --calibrate-ctx 256 --calibrate-chunks 8 "$@" || return 1
     plain=$(divergence "$work/plain.gguf")
     calibrated=$(divergence "$work/calibrated.gguf")
     echo "$type: KL plain $plain, calibrated $calibrated"
-    awk -v a="$calibrated" -v b="$plain" 'BEGIN { exit !(a > 0 && b > 0 && a < 0.75 * b) }'
+    awk -v a="$calibrated" -v b="$plain" -v most="$most" 'BEGIN { exit !(a > 0 && b > 0 && a < most * b) }' &&
+        [ "$(stat -c %s "$work/calibrated.gguf")" -le "$(($(stat -c %s "$work/plain.gguf") + 256))" ]
 }
-for type in q4_0 q4_k_m; do check "closer_to_the_original_$type" closer "$type"; done
+check closer_to_the_original_q4_0 closer q4_0 0.75 --keep-mix
+check closer_to_the_original_q4_k_m closer q4_k_m 0.6 --calibrate-ctx 128
+
+plan_given_back() { # a saved plan makes the same file again
+    local text=("$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2)
+    "$quant" quantize --quiet --force "$tiny" "$work/first.gguf" q4_k_m --calibrate "${text[@]}" --save-plan "$work/plan.txt" &&
+        "$quant" quantize --quiet --force "$tiny" "$work/again.gguf" q4_k_m --calibrate "${text[@]}" --tensor-type-file "$work/plan.txt" &&
+        cmp "$work/again.gguf" "$work/first.gguf"
+}
+[ -z "${QUANT_FULL_TESTS:-}" ] || check plan_given_back plan_given_back
+
+target_size() { # at most 0.5 % below the target, never above
+    "$quant" quantize --quiet --force "$tiny" "$work/target.gguf" q4_k_m --calibrate "$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2 "$@" &&
+        stat -c %s "$work/target.gguf"
+}
+within() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a <= b && a >= 0.995 * b) }'; }
+check target_size_is_met within "$(target_size --target-size 2400000)" 2400000
+if [ -n "${QUANT_FULL_TESTS:-}" ]; then
+    check target_bits_are_met within "$(target_size --target-bpw 5.5)" 2885168
+    check like_another_mix within "$(target_size --like q3_k_m)" 2480700
+fi
+fails impossible_target 2 'smallest file' "$quant" quantize -q "$tiny" "$work/no.gguf" q4_0 --calibrate "$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2 --target-size 1000
+fails target_without_text 2 'give --calibrate' "$quant" quantize -q "$tiny" "$work/no.gguf" q4_0 --target-size 3M
+fails two_targets 2 'exclude each other' "$quant" quantize -q "$tiny" "$work/no.gguf" q4_0 --target-size 3M --like q8_0
 
 same_bytes() {
-    "$quant" quantize --quiet --force -t 1 "$tiny" "$work/one.gguf" q4_k_m --calibrate "$work/seen.txt" --calibrate-ctx 64 --calibrate-chunks 4 &&
-        "$quant" quantize --quiet --force -t 3 "$tiny" "$work/three.gguf" q4_k_m --calibrate "$work/seen.txt" --calibrate-ctx 64 --calibrate-chunks 4 &&
+    "$quant" quantize --quiet --force -t 1 "$tiny" "$work/one.gguf" q4_k_m --calibrate "$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2 &&
+        "$quant" quantize --quiet --force -t 3 "$tiny" "$work/three.gguf" q4_k_m --calibrate "$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2 &&
         cmp "$work/one.gguf" "$work/three.gguf"
 }
 check same_bytes_for_any_threads same_bytes

@@ -1,0 +1,272 @@
+// Hidden states of the unchanged model are kept in front of one layer at a time, so that a changed tensor only costs the
+// layers from its own on.
+#include "convert/calibrate/sensitivity.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <unordered_map>
+
+#include "base/signals.h"
+#include "convert/calibrate/layers.h"
+#include "convert/calibrate/replaced_weights.h"
+#include "model/judge.h"
+
+namespace quant {
+
+namespace {
+
+constexpr uint64_t kLogitBytes = uint64_t{128} << 20;  // of the unchanged model, kept to compare with
+constexpr int64_t kSampledRows = 48;                   // of a tensor, for the errors of the candidates
+
+// The format of the probe: coarse enough for a divergence above the noise of f32, fine enough to be proportional. One
+// that fits every row of 32.
+const Format& probe_format(int64_t cols) {
+    return format_of(cols % format_of(FormatSlot::q4_0).block == 0 ? FormatSlot::q4_0 : FormatSlot::q8_0);
+}
+
+class Measurement {
+public:
+    Measurement(const Model& model, const std::vector<std::string>& names, const SensitivityOptions& options,
+                ThreadPool& pool, const std::function<bool(int64_t, int64_t, const std::string&)>& progress)
+        : model_(model), options_(options), pool_(pool), progress_(progress), changed_(model.weights()) {
+        for (const std::string& name : names) results_[name].name = name;
+    }
+
+    Status run(const std::vector<int32_t>& tokens) {
+        pick_windows(tokens);
+        count_passes();
+        LET(original, PartRunner::create(model_, model_.weights(), options_.window, pool_));
+        LET(changed, PartRunner::create(model_, changed_.weights(), options_.window, pool_));
+        LET(original_head, PartRunner::create(model_, model_.weights(), scored_, pool_));
+        LET(changed_head, PartRunner::create(model_, changed_.weights(), scored_, pool_));
+        runner_ = &changed;
+        head_ = &changed_head;
+        Hidden x;
+        TRY(embed(original, x));
+        const Hidden first = x;
+        for (int32_t i = 0; i < layers(); ++i) TRY(advance(original, i, x, true));
+        TRY(logits(original_head, x, logits_));
+        TRY(tables(first, x));
+        x = first;
+        for (int32_t i = 0; i < layers(); ++i) {
+            for (const TensorInfo* tensor : model_.weights().layers[static_cast<size_t>(i)].tensors)
+                if (wanted(tensor)) TRY(probe(*tensor, x, i));
+            TRY(advance(original, i, x, false));
+        }
+        return {};
+    }
+
+    std::unordered_map<std::string, TensorSensitivity>& results() { return results_; }
+
+private:
+    int32_t layers() const { return static_cast<int32_t>(model_.weights().layers.size()); }
+    int64_t windows() const { return static_cast<int64_t>(tokens_.size()) / options_.window; }
+    bool wanted(const TensorInfo* tensor) const { return tensor && results_.contains(tensor->name); }
+
+    void pick_windows(const std::vector<int32_t>& tokens) {
+        const int64_t held = static_cast<int64_t>(tokens.size()) / options_.window;
+        const int64_t count = std::min(held, options_.windows);
+        for (int64_t w = 0; w < count; ++w) {
+            const auto from = tokens.begin() + w * held / count * options_.window;
+            tokens_.insert(tokens_.end(), from, from + options_.window);
+        }
+        const auto row = sizeof(float) * static_cast<uint64_t>(model_.config().vocab * count);
+        scored_ = std::clamp<int64_t>(static_cast<int64_t>(kLogitBytes / row), 1, options_.window / 2);
+    }
+
+    void count_passes() {
+        const Weights& w = model_.weights();
+        total_ = (2 * layers() + 1) * windows();
+        if (wanted(w.embedding)) total_ += (layers() + 1) * windows();
+        if (w.output != w.embedding && wanted(w.output)) total_ += windows();
+        for (int32_t i = 0; i < layers(); ++i)
+            for (const TensorInfo* tensor : w.layers[static_cast<size_t>(i)].tensors)
+                if (wanted(tensor)) total_ += (layers() - i + 1) * windows();
+    }
+
+    Status step(const std::string& what) {
+        ++done_;
+        if (interrupted() || (progress_ && !progress_(done_, total_, what))) return Error{Code::interrupted, "interrupted"};
+        return {};
+    }
+
+    Status embed(PartRunner& runner, Hidden& out) {
+        out.window = options_.window;
+        out.windows = windows();
+        out.width = model_.config().embedding;
+        out.values.resize(static_cast<size_t>(out.window * out.windows * out.width));
+        TRY(runner.load(Part::embedding, 0));
+        for (int64_t w = 0; w < windows(); ++w) store(runner.run(tokens_.data() + w * options_.window), out.at(w));
+        return {};
+    }
+
+    void store(const Tensor& tensor, float* to) const {
+        std::copy_n(tensor.f32(), options_.window * model_.config().embedding, to);
+    }
+
+    // With `learn`, the mean squares of what each matrix reads are kept as its importance.
+    Status advance(PartRunner& runner, int32_t index, Hidden& hidden, bool learn) {
+        std::vector<Site> sites;
+        if (learn) TRY(runner.load_with_sites(index, sites));
+        else TRY(runner.load(Part::layer, index));
+        for (int64_t w = 0; w < windows(); ++w) {
+            const Tensor out = runner.run(hidden.at(w));
+            for (const Site& site : sites) add_squares(site, runner.value(site.input));
+            store(out, hidden.at(w));
+            TRY(step("blk." + std::to_string(index)));
+        }
+        return {};
+    }
+
+    void add_squares(const Site& site, const Tensor& input) {
+        std::vector<double> squares(static_cast<size_t>(input.ne[0]));
+        for (int64_t t = 0; t < options_.window; ++t)
+            for (size_t c = 0; c < squares.size(); ++c) {
+                const double x = static_cast<double>(input.f32()[static_cast<size_t>(t) * squares.size() + c]);
+                squares[c] += x * x;
+            }
+        for (const std::string& name : site.weights) {
+            std::vector<float>& sum = importance_[name];
+            sum.resize(squares.size());
+            for (size_t c = 0; c < squares.size(); ++c) sum[c] += static_cast<float>(squares[c]);
+        }
+    }
+
+    // Logits at `scored_` places of each window's second half, spread evenly.
+    Status logits(PartRunner& head, const Hidden& hidden, std::vector<float>& out) {
+        const int64_t vocab = model_.config().vocab, half = options_.window - options_.window / 2;
+        out.resize(static_cast<size_t>(windows() * scored_ * vocab));
+        TRY(head.load(Part::logits, 0));
+        std::vector<float> rows(static_cast<size_t>(scored_ * hidden.width));
+        for (int64_t w = 0; w < windows(); ++w) {
+            for (int64_t i = 0; i < scored_; ++i)
+                std::copy_n(hidden.at(w) + (options_.window / 2 + i * half / scored_) * hidden.width, hidden.width,
+                            rows.data() + i * hidden.width);
+            std::copy_n(head.run(rows.data()).f32(), scored_ * vocab, out.data() + w * scored_ * vocab);
+            TRY(step("output"));
+        }
+        return {};
+    }
+
+    double divergence(const std::vector<float>& of) {
+        const auto vocab = static_cast<size_t>(model_.config().vocab);
+        std::vector<double> each(of.size() / vocab);
+        std::vector<float> scratch(2 * vocab * static_cast<size_t>(pool_.size()));
+        pool_.for_each_piece(static_cast<int64_t>(each.size()), 1, [&](int64_t row, int64_t, int thread) {
+            const auto i = static_cast<size_t>(row);
+            const std::span<const float> q(of.data() + i * vocab, vocab), p(logits_.data() + i * vocab, vocab);
+            each[i] = score_token(q, p, 0, scratch.data() + static_cast<size_t>(thread) * 2 * vocab).divergence;
+        });
+        return std::max(mean_of(each).value, 0.0);
+    }
+
+    // The tables outside the layers: `first` are the hidden states behind the embedding, `last` those behind all layers.
+    Status tables(const Hidden& first, const Hidden& last) {
+        const Weights& w = model_.weights();
+        if (w.output != w.embedding && wanted(w.output)) TRY(probe(*w.output, last, layers()));
+        if (wanted(w.embedding)) TRY(probe(*w.embedding, first, -1));
+        return {};
+    }
+
+    // One tensor changed; `before` are the hidden states in front of `layer` (-1: made anew from the tokens).
+    Status probe(const TensorInfo& tensor, const Hidden& before, int32_t layer) {
+        TensorSensitivity& result = results_[tensor.name];
+        const Format& format = probe_format(tensor.cols());
+        std::vector<uint8_t> blocks(format.tensor_bytes(tensor.cols(), tensor.rows()));
+        const float* importance = importance_of(tensor);
+        pool_.for_each_piece(tensor.rows(), 8, [&](int64_t begin, int64_t end, int) {
+            std::vector<float> row(static_cast<size_t>(tensor.cols()));
+            for (int64_t r = begin; r < end; ++r) encode_row(format, tensor, r, importance, row, blocks.data() + row_at(format, tensor, r));
+        });
+        changed_.put(tensor, format, blocks.data(), blocks.size());
+        Hidden x = before;
+        if (layer < 0) TRY(embed(*runner_, x));
+        for (int32_t i = std::max(layer, 0); i < layers(); ++i) {
+            TRY(runner_->load(Part::layer, i));
+            for (int64_t w = 0; w < windows(); ++w) {
+                store(runner_->run(x.at(w)), x.at(w));
+                TRY(step(tensor.name));
+            }
+        }
+        std::vector<float> changed;
+        TRY(logits(*head_, x, changed));
+        changed_.restore(tensor);
+        result.measured = divergence(changed);
+        estimate(tensor, format, importance, result);
+        return {};
+    }
+
+    static uint64_t row_at(const Format& format, const TensorInfo& tensor, int64_t row) {
+        return static_cast<uint64_t>(row) * format.row_bytes(tensor.cols());
+    }
+
+    const float* importance_of(const TensorInfo& tensor) const {
+        const auto found = importance_.find(tensor.name);
+        return found == importance_.end() || found->second.size() != static_cast<size_t>(tensor.cols()) ? nullptr
+                                                                                                        : found->second.data();
+    }
+
+    static void encode_row(const Format& format, const TensorInfo& tensor, int64_t r, const float* importance,
+                           std::vector<float>& row, uint8_t* to) {
+        decode_rows(*tensor.format, tensor.view(), r, 1, row.data());
+        format.encode(nullptr, row.data(), importance, to, tensor.cols());
+    }
+
+    // Weighted squared error over rows spread evenly; NaN where rows do not fit.
+    double error_in(const Format& format, const TensorInfo& tensor, const float* importance) {
+        const int64_t cols = tensor.cols(), count = std::min(kSampledRows, tensor.rows());
+        if (cols % format.block != 0) return std::numeric_limits<double>::quiet_NaN();
+        std::vector<double> errors(static_cast<size_t>(count));
+        pool_.for_each_piece(count, 1, [&](int64_t i, int64_t, int) {
+            std::vector<float> row(static_cast<size_t>(cols)), back(row.size());
+            std::vector<uint8_t> blocks(format.row_bytes(cols));
+            encode_row(format, tensor, i * tensor.rows() / count, importance, row, blocks.data());
+            format.decode(nullptr, blocks.data(), back.data(), cols);
+            double sum = 0;
+            for (size_t c = 0; c < row.size(); ++c) {
+                const double d = static_cast<double>(row[c]) - static_cast<double>(back[c]);
+                sum += (importance ? static_cast<double>(importance[c]) : 1.0) * d * d;
+            }
+            errors[static_cast<size_t>(i)] = sum;
+        });
+        double sum = 0;
+        for (const double each : errors) sum += each;
+        return sum;
+    }
+
+    void estimate(const TensorInfo& tensor, const Format& probe, const float* importance, TensorSensitivity& result) {
+        const double unit = error_in(probe, tensor, importance);
+        for (const Format* candidate : options_.candidates) {
+            const double error = error_in(*candidate, tensor, importance);
+            result.losses.push_back(std::isnan(error) || unit <= 0 ? error : result.measured * error / unit);
+        }
+    }
+
+    const Model& model_;
+    const SensitivityOptions& options_;
+    ThreadPool& pool_;
+    const std::function<bool(int64_t, int64_t, const std::string&)>& progress_;
+    ReplacedWeights changed_;
+    PartRunner *runner_ = nullptr, *head_ = nullptr;  // of the changed weights
+    std::unordered_map<std::string, TensorSensitivity> results_;
+    std::unordered_map<std::string, std::vector<float>> importance_;  // by tensor: sums of squared inputs
+    std::vector<int32_t> tokens_;
+    std::vector<float> logits_;  // of the unchanged model
+    int64_t scored_ = 1, done_ = 0, total_ = 0;
+};
+
+}  // namespace
+
+Result<std::vector<TensorSensitivity>> measure_sensitivities(
+    const Model& model, const std::vector<std::string>& names, const std::vector<int32_t>& tokens,
+    const SensitivityOptions& options, ThreadPool& pool,
+    const std::function<bool(int64_t done, int64_t total, const std::string& what)>& progress) {
+    Measurement work(model, names, options, pool, progress);
+    TRY(work.run(tokens));
+    std::vector<TensorSensitivity> out;
+    for (const std::string& name : names) out.push_back(std::move(work.results().at(name)));
+    return out;
+}
+
+}  // namespace quant
