@@ -108,7 +108,7 @@ void collect_warnings(const Plan& plan, const ImportanceMatrix* importance, cons
     if (const std::string unused = patterns.unused(); !unused.empty())
         warnings.push_back("--tensor-type: no tensor takes its format from " + unused);
     if (dry_run && !plan.needing_importance.empty())
-        warnings.push_back(format_text("%zu tensors need an importance matrix, the first is %s: --imatrix FILE",
+        warnings.push_back(format_text("%zu tensors need an importance matrix, the first is %s: --imatrix FILE or --calibrate TEXT",
                                        plan.needing_importance.size(), plan.needing_importance.front().c_str()));
     if (!plan.first_own.empty() && !plan.recipe.copy)
         warnings.push_back(plan.recipe.name + ": only quant can run this file, other GGUF programs refuse it; the first tensor is " +
@@ -325,7 +325,8 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
     if (!report.plan.needing_importance.empty()) {
         const std::string& first = report.plan.needing_importance.front();
         return usage_error(recipe.name + " needs an importance matrix for " + first +
-                           format_text(" and %zu more tensors: give --imatrix FILE", report.plan.needing_importance.size() - 1));
+                           format_text(" and %zu more tensors: give --imatrix FILE or --calibrate TEXT",
+                                       report.plan.needing_importance.size() - 1));
     }
     LET(rounded, calibrated(options, report, job));
     LET(writer, GgufWriter::create(job.output, job.metadata, job.tensors, job.writer));

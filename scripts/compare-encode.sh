@@ -24,8 +24,12 @@ one() {  # TYPE ARGS...: the peer writes the model in that type, then ours is co
     if [ $# -gt 0 ]; then set -- "$imatrix"; fi
     "$work/compare" "$model" "$work/peer.gguf" "$@" || worse=1
 }
-for type in Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS TQ1_0 TQ2_0 MXFP4_MOE Q1_0 Q2_0; do
+for type in Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q3_K Q4_K Q5_K Q6_K IQ3_S IQ4_NL IQ4_XS TQ1_0 TQ2_0 MXFP4_MOE Q1_0 Q2_0; do
     one $type
     one $type --imatrix "$imatrix"
+done
+# The peer refuses these without importance, and has none for the embedding table. IQ2_M is the mix whose base is IQ2_S.
+for type in IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_M IQ3_XXS; do
+    one $type --imatrix "$imatrix" --token-embedding-type q6_K
 done
 exit $worse

@@ -17,10 +17,10 @@ import glob, json, os, re, struct, subprocess, sys
 PEER, QUANT, WORK, WRITE = (os.environ[k] for k in ("PEER", "QUANT", "WORK", "WRITE"))
 TINY = "models/tiny/tiny-f16.gguf"
 MIXES = ("Q1_0 Q2_0 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q2_K_S Q3_K Q3_K_S Q3_K_M Q3_K_L Q4_K Q4_K_S Q4_K_M Q5_K Q5_K_S Q5_K_M "
-         "Q6_K IQ4_NL IQ4_XS TQ1_0 TQ2_0 MXFP4_MOE F16 BF16 F32").split()
+         "Q6_K IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S IQ2_M IQ3_XXS IQ3_XS IQ3_S IQ3_M IQ4_NL IQ4_XS TQ1_0 TQ2_0 MXFP4_MOE F16 BF16 F32").split()
 # One letter per format in the stored plans.
-LETTERS = {name: chr(ord("a") + i) for i, name in enumerate(
-    "F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS TQ1_0 TQ2_0 MXFP4 Q1_0 Q2_0".split())}
+LETTERS = {name: chr(ord("a") + i if i < 26 else ord("A") + i - 26) for i, name in enumerate(
+    "F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS TQ1_0 TQ2_0 MXFP4 Q1_0 Q2_0 IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S".split())}
 
 
 def text(value):

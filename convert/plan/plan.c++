@@ -101,6 +101,7 @@ private:
         RuleInput input;
         input.role = role;
         input.cols = tensor.cols();
+        input.count = count;
         input.stacked = tensor.ne[2] > 1;
         // Experts of one layer may be tensors of their own: there the name says the layer, not the count.
         const int64_t named = layer_of(tensor.name);

@@ -14,7 +14,8 @@ namespace {
 using Slot = FormatSlot;
 using Role = TensorRole;
 
-constexpr Slot kQ4K = Slot::q4_k, kQ5K = Slot::q5_k, kQ6K = Slot::q6_k, kQ3K = Slot::q3_k;
+constexpr Slot kQ2K = Slot::q2_k, kQ4K = Slot::q4_k, kQ5K = Slot::q5_k, kQ6K = Slot::q6_k, kQ3K = Slot::q3_k;
+constexpr Slot kIq3Xxs = Slot::iq3_xxs, kIq3S = Slot::iq3_s;
 
 // Mixes that are no plain format.
 struct Mix {
@@ -27,6 +28,10 @@ struct Mix {
     bool keep_tables = false;
 };
 constexpr Mix kMixes[] = {
+    {"IQ2_S", Slot::iq2_xs, 28, true, "IQ2_XS, attn_v, attn_output and the first layers higher"},
+    {"IQ2_M", Slot::iq2_s, 29, true, "IQ2_S, attn_v, attn_output and the first layers higher"},
+    {"IQ3_XS", Slot::iq3_s, 22, false, "IQ3_S with IQ3_XXS for queries, keys and the middle layers"},
+    {"IQ3_M", Slot::iq3_s, 27, false, "IQ3_S, attn_v, attn_output and the first layers at 4 bits"},
     {"Q2_K_S", Slot::q2_k, 21, true, "smallest of the 2-bit mixes; needs an importance matrix"},
     {"Q3_K_S", kQ3K, 11, false, "3 bits, small"},
     {"Q3_K_M", kQ3K, 12, false, "3 bits, attn_v, attn_output and ffn_down higher"},
@@ -65,10 +70,15 @@ enum class When : uint8_t {
     always,
     more_bits,      // the first and the last eighth of the layers and every third between
     first,          // layer < n
+    middle,         // neither the first nor the last eighth of the layers
     first_part,     // layer < layers / n
     first_part_with_importance,
     first_part_without_importance,
-    grouped,        // at least n query heads share one value head
+    first_part_counted,            // as first_part, where a matrix of each expert counts as a layer
+    more_bits_with_8_experts,
+    without_importance,
+    grouped,             // at least n query heads share one value head
+    grouped_or_experts,  // or there are n experts
 };
 
 struct Rule {
@@ -86,6 +96,10 @@ constexpr const char* kShared = "value heads shared by 4 or more query heads";
 constexpr const char* kValues = "value projection";
 constexpr const char* kDown = "down projection";
 constexpr const char* kAttnOutput = "attention output";
+constexpr const char* kKeys = "key projection";
+constexpr const char* kQueries = "query projection";
+constexpr const char* kMiddle = "neither first nor last layers";
+constexpr const char* kTable = "embedding table";
 
 // The first row that fits decides; without one the tensor gets the base format.
 constexpr Rule kRules[] = {
@@ -117,26 +131,81 @@ constexpr Rule kRules[] = {
     {"Q4", Role::attn_output, When::always, 0, kQ5K, kAttnOutput},
     {"Q5_K_M", Role::attn_v, When::more_bits, 0, kQ6K, kSensitive},
     {"Q5_K_M", Role::ffn_down, When::more_bits, 0, kQ6K, kSensitive},
+    {"IQ1_S", Role::token_embd, When::always, 0, kQ2K, kTable},
+    {"IQ1_S", Role::attn_v, When::grouped_or_experts, 4, kQ4K, kShared},
+    {"IQ1_S", Role::attn_v, When::always, 0, kQ2K, kValues},
+    {"IQ1_S", Role::ffn_down, When::first_part_counted, 8, kQ2K, kFirstLayers},
+    {"IQ1_S", Role::attn_output, When::always, 0, Slot::iq2_xxs, kAttnOutput},
+    {"IQ1_M", Role::token_embd, When::always, 0, kQ2K, kTable},
+    {"IQ1_M", Role::attn_v, When::grouped_or_experts, 4, kQ4K, kShared},
+    {"IQ1_M", Role::attn_v, When::always, 0, kQ2K, kValues},
+    {"IQ1_M", Role::ffn_down, When::first_part_counted, 8, kQ2K, kFirstLayers},
+    {"IQ1_M", Role::attn_output, When::always, 0, Slot::iq2_xxs, kAttnOutput},
+    {"IQ2_XXS", Role::token_embd, When::always, 0, kQ2K, kTable},
+    {"IQ2_XXS", Role::attn_v, When::grouped_or_experts, 4, kQ4K, kShared},
+    {"IQ2_XXS", Role::attn_v, When::always, 0, kQ2K, kValues},
+    {"IQ2_XXS", Role::ffn_down, When::first_part_counted, 8, kQ2K, kFirstLayers},
+    {"IQ2_XS", Role::token_embd, When::always, 0, kQ2K, kTable},
+    {"IQ2_XS", Role::attn_v, When::grouped_or_experts, 4, kQ4K, kShared},
+    {"IQ2_XS", Role::attn_v, When::always, 0, kQ2K, kValues},
+    {"IQ2_XS", Role::ffn_down, When::first_part_counted, 8, kQ2K, kFirstLayers},
+    {"IQ2_S", Role::token_embd, When::always, 0, kIq3S, kTable},
+    {"IQ2_S", Role::attn_v, When::grouped_or_experts, 4, kQ4K, kShared},
+    {"IQ2_S", Role::attn_v, When::always, 0, kIq3S, kValues},
+    {"IQ2_S", Role::ffn_down, When::first_part_counted, 8, kIq3S, kFirstLayers},
+    {"IQ2_S", Role::attn_output, When::always, 0, kIq3S, kAttnOutput},
+    {"IQ2_M", Role::token_embd, When::always, 0, kIq3S, kTable},
+    {"IQ2_M", Role::attn_v, When::grouped_or_experts, 4, kQ4K, kShared},
+    {"IQ2_M", Role::attn_v, When::always, 0, kIq3S, kValues},
+    {"IQ2_M", Role::ffn_down, When::first_part_counted, 8, kIq3S, kFirstLayers},
+    {"IQ2_M", Role::attn_output, When::always, 0, kIq3S, kAttnOutput},
+    {"IQ3_XXS", Role::token_embd, When::always, 0, kIq3S, kTable},
+    {"IQ3_XXS", Role::attn_v, When::grouped, 4, kQ4K, kShared},
+    {"IQ3_XXS", Role::attn_v, When::without_importance, 0, kIq3S, kValues},
+    {"IQ3_XXS", Role::attn_k, When::always, 0, Slot::iq2_s, kKeys},
+    {"IQ3_XXS", Role::attn_q, When::always, 0, Slot::iq2_s, kQueries},
+    {"IQ3_XXS", Role::ffn_down, When::first_part_without_importance, 8, kQ4K, kFirstLayers},
+    {"IQ3_XXS", Role::ffn_down, When::without_importance, 0, kQ3K, kDown},
+    {"IQ3_XXS", Role::attn_output, When::always, 0, kIq3S, kAttnOutput},
+    {"IQ3_XS", Role::attn_v, When::grouped, 4, kQ4K, kShared},
+    {"IQ3_XS", Role::attn_k, When::always, 0, kIq3Xxs, kKeys},
+    {"IQ3_XS", Role::attn_q, When::always, 0, kIq3Xxs, kQueries},
+    {"IQ3_XS", Role::ffn_gate, When::middle, 0, kIq3Xxs, kMiddle},
+    {"IQ3_XS", Role::ffn_up, When::middle, 0, kIq3Xxs, kMiddle},
+    {"IQ3_S", Role::attn_v, When::grouped, 4, kQ4K, kShared},
+    {"IQ3_M", Role::attn_v, When::always, 0, kQ4K, kValues},
+    {"IQ3_M", Role::ffn_down, When::first_part, 8, kQ4K, kFirstLayers},
+    {"IQ3_M", Role::ffn_down, When::more_bits_with_8_experts, 0, kQ4K, kSensitive},
+    {"IQ3_M", Role::attn_output, When::always, 0, kQ4K, kAttnOutput},
     {"IQ4_NL", Role::attn_v, When::grouped, 4, kQ5K, kShared},
     {"IQ4_NL", Role::ffn_down, When::first_part_without_importance, 8, kQ5K, kFirstLayers},
     {"IQ4_XS", Role::attn_v, When::grouped, 4, kQ5K, kShared},
     {"IQ4_XS", Role::ffn_down, When::first_part_without_importance, 8, kQ5K, kFirstLayers},
     {"Q4_0", Role::ffn_down, When::first_part_with_importance, 8, Slot::q4_1, kFirstLayers},
     {"Q5_0", Role::ffn_down, When::first_part_with_importance, 8, Slot::q5_1, kFirstLayers},
-    {"TQ1_0", Role::token_embd, When::always, 0, kQ4K, "embedding table"},
-    {"TQ2_0", Role::token_embd, When::always, 0, kQ4K, "embedding table"},
-    {"Q2_0", Role::token_embd, When::always, 0, kQ4K, "embedding table"},
+    {"TQ1_0", Role::token_embd, When::always, 0, kQ4K, kTable},
+    {"TQ2_0", Role::token_embd, When::always, 0, kQ4K, kTable},
+    {"Q2_0", Role::token_embd, When::always, 0, kQ4K, kTable},
 };
 
 // With 8 experts the small attention matrices cost little beside them.
 constexpr std::string_view kAttnOutputOf8Experts[] = {"Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M",
-                                                      "IQ4_NL", "IQ4_XS", "Q2",     "Q4"};
+                                                      "IQ4_NL", "IQ4_XS", "Q2",     "Q4",
+                                                      "IQ3_XXS", "IQ3_XS", "IQ3_S", "IQ3_M"};
+
+// Below 3 bits other rules hold for many experts and for 80 layers.
+bool below_3_bits(Slot base) {
+    return base == Slot::iq1_s || base == Slot::iq1_m || base == Slot::iq2_xxs || base == Slot::iq2_xs || base == Slot::iq2_s;
+}
 
 bool more_bits(int64_t layer, int64_t layers) {
     return layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2;
 }
 
-bool holds(const Rule& rule, const ModelFacts& facts, int64_t layer, int64_t layers) {
+bool grouped(const ModelFacts& facts, int64_t n) { return facts.kv_heads > 0 && facts.heads / facts.kv_heads >= n; }
+
+bool holds(const Rule& rule, const ModelFacts& facts, const RuleInput& tensor, int64_t layers) {
+    const int64_t layer = tensor.layer;
     switch (rule.when) {
         case When::always: return true;
         case When::more_bits: return more_bits(layer, layers);
@@ -144,7 +213,12 @@ bool holds(const Rule& rule, const ModelFacts& facts, int64_t layer, int64_t lay
         case When::first_part: return layer < layers / rule.n;
         case When::first_part_with_importance: return facts.importance && layer < layers / rule.n;
         case When::first_part_without_importance: return !facts.importance && layer < layers / rule.n;
-        case When::grouped: return facts.kv_heads > 0 && facts.heads / facts.kv_heads >= rule.n;
+        case When::middle: return layer >= layers / 8 && layer < 7 * layers / 8;
+        case When::first_part_counted: return tensor.count < layers / rule.n;
+        case When::more_bits_with_8_experts: return facts.experts == 8 && more_bits(layer, layers);
+        case When::without_importance: return !facts.importance;
+        case When::grouped: return grouped(facts, rule.n);
+        case When::grouped_or_experts: return grouped(facts, rule.n) || facts.experts >= rule.n;
     }
     return false;
 }
@@ -169,6 +243,7 @@ RuleAnswer output_rule(const Recipe& recipe, int64_t cols) {
     if (recipe.name == "MXFP4_MOE") return {Slot::q8_0, "output matrix"};
     if (cols % base.block != 0) return {Slot::q8_0, "output matrix, row not a multiple of the base format's block"};
     if (recipe.base == Slot::q8_0) return {Slot::q8_0, ""};
+    if (below_3_bits(recipe.base) || recipe.base == kIq3Xxs) return {kQ5K, "output matrix"};
     return {kQ6K, "output matrix"};
 }
 
@@ -297,7 +372,9 @@ RuleAnswer apply_rules(const Recipe& recipe, const ModelFacts& facts, const Rule
     if (recipe.name == "MXFP4_MOE")
         return tensor.stacked ? RuleAnswer{Slot::mxfp4, ""} : RuleAnswer{Slot::q8_0, "not an expert"};
 
-    const bool eight_experts = facts.experts == 8;
+    const bool low = below_3_bits(base), eight_experts = facts.experts == 8 && !low;
+    if (low && facts.experts == 8 && tensor.role == Role::attn_k) return {kQ4K, "small beside 8 experts"};
+    if (low && facts.experts == 8 && tensor.role == Role::attn_output) return {kQ5K, "small beside 8 experts"};
     if (tensor.role == Role::attn_v && eight_experts) return {Slot::q8_0, "small beside 8 experts"};
     if (tensor.role == Role::attn_k && eight_experts) return {Slot::q8_0, "small beside 8 experts"};
     if (tensor.role == Role::attn_output && eight_experts) {
@@ -308,12 +385,12 @@ RuleAnswer apply_rules(const Recipe& recipe, const ModelFacts& facts, const Rule
     RuleAnswer answer{base, ""};
     const int64_t layers = tensor.role == Role::attn_v ? facts.value_tensors : facts.layers;
     for (const Rule& rule : kRules) {
-        if (rule.recipe != recipe.name || rule.role != tensor.role || !holds(rule, facts, tensor.layer, layers)) continue;
+        if (rule.recipe != recipe.name || rule.role != tensor.role || !holds(rule, facts, tensor, layers)) continue;
         answer = {rule.to, rule.reason};
         break;
     }
     // The 70B shape: 80 layers whose value matrices are an eighth of the query's.
-    if (tensor.role == Role::attn_v && facts.layers == 80 && facts.heads != facts.kv_heads &&
+    if (!low && tensor.role == Role::attn_v && facts.layers == 80 && facts.heads != facts.kv_heads &&
         (answer.format == kQ3K || answer.format == kQ4K))
         answer = {kQ5K, "value heads shared, 80 layers"};
     return answer;
@@ -327,7 +404,8 @@ const Format* fallback_for(const Format& wanted, int64_t cols) {
     static constexpr Row rows[] = {
         {Slot::q2_k, Slot::q4_0},   {Slot::q3_k, Slot::q4_0},  {Slot::tq1_0, Slot::q4_0},   {Slot::tq2_0, Slot::q4_0},
         {Slot::q2_0, Slot::q4_0},   {Slot::q4_k, Slot::q5_0},  {Slot::q5_k, Slot::q5_1},    {Slot::q6_k, Slot::q8_0},
-        {Slot::iq4_xs, Slot::iq4_nl},
+        {Slot::iq4_xs, Slot::iq4_nl}, {Slot::iq1_s, Slot::iq4_nl}, {Slot::iq1_m, Slot::iq4_nl}, {Slot::iq2_xxs, Slot::iq4_nl},
+        {Slot::iq2_xs, Slot::iq4_nl}, {Slot::iq2_s, Slot::iq4_nl}, {Slot::iq3_xxs, Slot::iq4_nl}, {Slot::iq3_s, Slot::iq4_nl},
     };
     const Format* next = wanted.block <= 32 ? &wanted : nullptr;
     for (const Row& row : rows)

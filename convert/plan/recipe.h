@@ -52,10 +52,11 @@ bool is_recipe(std::string_view name);
 // All names find_recipe() takes, without numbers, for --help and for recognising suffixes of file names.
 std::span<const std::string> recipe_names();
 
-// One tensor as the rules see it. `index` counts tensors of its role in the order layer, name.
+// One tensor as the rules see it.
 struct RuleInput {
     TensorRole role = TensorRole::other;
     int64_t layer = 0, cols = 0;
+    int64_t count = 0;     // tensors of its role before it, in the order layer, name
     bool stacked = false;  // 3-D: the matrices of experts
 };
 struct RuleAnswer {

@@ -26,8 +26,9 @@ EncodeFn encode_q6_k;
 // iq4.c++
 DecodeFn decode_iq4_nl, decode_iq4_xs;
 EncodeFn encode_iq4_nl, encode_iq4_xs;
-// iq1.c++, iq2.c++, iq3.c++
+// iq1.c++, iq2.c++, iq3.c++; encoders in iq1_encode.c++, iq2_encode.c++, iq3_encode.c++
 DecodeFn decode_iq1_s, decode_iq1_m, decode_iq2_xxs, decode_iq2_xs, decode_iq2_s, decode_iq3_xxs, decode_iq3_s;
+EncodeFn encode_iq1_s, encode_iq1_m, encode_iq2_xxs, encode_iq2_xs, encode_iq2_s, encode_iq3_xxs, encode_iq3_s;
 // ternary.c++
 DecodeFn decode_tq1_0, decode_tq2_0;
 EncodeFn encode_tq1_0, encode_tq2_0;

@@ -50,6 +50,11 @@ struct Vec<4> {
         const Part t = (a + c) + (b + d);
         return (t[0] + t[2]) + (t[1] + t[3]);
     }
+    QUANT_INLINE float least() const {
+        const Part s = a < c ? a : c, u = b < d ? b : d, t = s < u ? s : u;
+        const float v = t[0] < t[2] ? t[0] : t[2], w = t[1] < t[3] ? t[1] : t[3];
+        return v < w ? v : w;
+    }
 };
 
 template <>
@@ -80,12 +85,21 @@ struct Vec<8> {
         const Half t = low + high;
         return (t[0] + t[2]) + (t[1] + t[3]);
     }
+    QUANT_INLINE float least() const {
+        const Part s = a < b ? a : b;
+        Half low, high;
+        __builtin_memcpy(&low, &s, sizeof low);
+        __builtin_memcpy(&high, reinterpret_cast<const char*>(&s) + sizeof low, sizeof high);
+        const Half t = low < high ? low : high;
+        const float v = t[0] < t[2] ? t[0] : t[2], w = t[1] < t[3] ? t[1] : t[3];
+        return v < w ? v : w;
+    }
 };
 
-// One operation on the parts X, Y, Z of up to three operands, for both widths.
+// One operation on the parts X, Y, Z, T of up to four operands, for both widths.
 #define QUANT_LANES(name, expression)                                                 \
     template <class V>                                                                \
-    QUANT_INLINE V name(const V& x, const V& y = V(), const V& z = V()) {             \
+    QUANT_INLINE V name(const V& x, const V& y = V(), const V& z = V(), const V& t = V()) { \
         V out;                                                                        \
         QUANT_PART(a, expression)                                                     \
         QUANT_PART(b, expression)                                                     \
@@ -97,7 +111,7 @@ struct Vec<8> {
     }
 #define QUANT_PART(part, expression)                                                  \
     {                                                                                 \
-        [[maybe_unused]] const auto &X = x.part, &Y = y.part, &Z = z.part;            \
+        [[maybe_unused]] const auto &X = x.part, &Y = y.part, &Z = z.part, &T = t.part; \
         out.part = expression;                                                        \
     }
 QUANT_LANES(add, X + Y)
@@ -107,6 +121,7 @@ QUANT_LANES(min, X < Y ? X : Y)
 QUANT_LANES(max, X > Y ? X : Y)
 QUANT_LANES(magnitude, X < -X ? -X : X)
 QUANT_LANES(if_above, X > Y ? Z : Y * 0)    // z where x > y, else 0; y finite
+QUANT_LANES(choose_below, X < Y ? Z : T)     // z where x < y, else t
 QUANT_LANES(with_sign, Y < Y * 0 ? -X : X)  // x with its sign turned where y < 0
 // To the nearest integer, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves no bits for the fraction.
 QUANT_LANES(round_even, (X + 12582912.0f) - 12582912.0f)

@@ -128,6 +128,24 @@ struct Iq4 {
     }
 };
 
+// The levels of the IQ2 formats and of the IQ3 formats, without signs.
+struct Iq2 {
+    static constexpr float kLow = 8, kHigh = 43;
+    template <int W>
+    QUANT_INLINE static Vec<W> nearest(const Vec<W>& v) {
+        return Vec<W>::all(8) + if_above(v, Vec<W>::all(16.5f), Vec<W>::all(17)) + if_above(v, Vec<W>::all(34), Vec<W>::all(18));
+    }
+};
+struct Iq3 {
+    static constexpr float kLow = 1, kHigh = 15;
+    template <int W>
+    QUANT_INLINE static Vec<W> nearest(const Vec<W>& v) {
+        const Vec<W> half = Vec<W>::all(0.5f);
+        const Vec<W> n = round_even(min(max(v * half - half, Vec<W>::all(0)), Vec<W>::all(7)));
+        return n + n + Vec<W>::all(1);
+    }
+};
+
 // Twice the values of E2M1.
 struct E2m1 {
     static constexpr float kLow = -12, kHigh = 12, kStep = 1;

@@ -119,11 +119,11 @@ TEST(carried_rows_of_every_kind) {
         fields >> name >> weighted;
         for (double& e : peer) fields >> e;
         const Format* format = name == "#" ? nullptr : find_format(name);
-        if (!format || !format->encodes || (!weighted && format->needs_importance)) continue;
+        if (!format || !format->encodes) continue;
         check_kinds(*format, x, weighted ? w.data() : nullptr, peer);
         ++checked;
     }
-    CHECK_MSG(checked >= 36, std::to_string(checked));
+    CHECK_MSG(checked >= 47, std::to_string(checked));
 }
 
 TEST(shared_rows_of_every_kind) {
@@ -134,7 +134,7 @@ TEST(shared_rows_of_every_kind) {
     for (const Format* format : block_formats()) {
         for (bool weighted : {false, true}) {
             const auto y = vectors::floats(folder + vectors::stem(*format) + (weighted ? ".weighted.f32" : ".f32"));
-            if (y.size() != x.size() || (!weighted && format->needs_importance)) continue;
+            if (y.size() != x.size()) continue;
             double peer[kKinds] = {};
             const float* importance = weighted ? w.data() : nullptr;
             for (size_t row = 0; row < x.size() / kRow; ++row) {
@@ -144,7 +144,7 @@ TEST(shared_rows_of_every_kind) {
             ++checked;
         }
     }
-    CHECK_MSG(checked >= 36, std::to_string(checked));
+    CHECK_MSG(checked >= 47, std::to_string(checked));
 }
 
 TEST(accuracy_on_four_sets_of_rows) {
@@ -169,7 +169,7 @@ TEST(accuracy_on_four_sets_of_rows) {
         CHECK_MSG(ours <= peer * (1 + 1e-6), line + ", ours " + std::to_string(ours));
         ++checked;
     }
-    CHECK_MSG(checked >= 144, std::to_string(checked));
+    CHECK_MSG(checked >= 188, std::to_string(checked));
 }
 
 // Finite in, finite out, and never worse than writing zeros.
@@ -180,7 +180,6 @@ TEST(hard_rows_stay_finite) {
     for (const Format* format : block_formats()) {
         for (size_t r = 0; r < all.size(); ++r) {
             for (size_t k = 0; k <= importances.size(); ++k) {
-                if (k == 0 && format->needs_importance) continue;
                 const float* w = k ? importances[k - 1].data() : nullptr;
                 const auto y = encode_decode(*format, all[r].data(), w, kRow);
                 const std::string where = std::string(format->name) + " row " + std::to_string(r) + " importance " + std::to_string(k);
@@ -294,7 +293,6 @@ TEST(same_bytes_in_both_widths) {
         std::vector<uint8_t> wide(format->row_bytes(kRow)), narrow(wide.size());
         for (const auto& row : all) {
             for (const float* importance : {static_cast<const float*>(nullptr), static_cast<const float*>(w.data())}) {
-                if (!importance && format->needs_importance) continue;
                 format->encode(nullptr, row.data(), importance, wide.data(), kRow);
                 set_wide_lanes(false);
                 format->encode(nullptr, row.data(), importance, narrow.data(), kRow);
