@@ -6,6 +6,7 @@
 namespace quant {
 
 Status quantize_command(Arguments arguments);
+Status calibrate_command(Arguments arguments);
 Status convert_command(Arguments arguments);
 Status merge_command(Arguments arguments);
 

@@ -65,6 +65,11 @@ Options describe(Settings& s) {
     options.integer("--calibrate-chunks", "N", "at most so many windows of it, -1 = all (default 128)", &o.calibration.windows, -1,
                     int64_t{1} << 30);
     options.integer("--calibrate-ctx", "N", "tokens of a window (default 512)", &o.calibration.window, 16, 1 << 20);
+    options.call("--mem", "SIZE", "with --calibrate: hidden states past so many bytes lie in TMPDIR (default 2G)", [&o](const std::string& size) -> Status {
+        LET(bytes, parse_size(size));
+        o.calibration.memory = bytes;
+        return {};
+    });
     options.flag("--keep-mix", "with --calibrate: the formats of the mix; without it they are chosen anew for its size", &o.keep_mix);
     options.call("--target-size", "SIZE", "with --calibrate: choose formats for a file of at most SIZE, for example 700M",
                  [&o](const std::string& size) -> Status {

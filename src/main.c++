@@ -32,6 +32,7 @@ struct Command {
 constexpr Command kCommands[] = {
     {"quantize", "write a GGUF in another number format", quantize_command},
     {"convert", "write a Hugging Face folder or an adapter as a GGUF", convert_command},
+    {"calibrate", "write the importance matrix of a model on a text", calibrate_command},
     {"merge", "write a model with adapters added to its weights", merge_command},
     {"run", "generate text from a model", run_command},
     {"eval", "perplexity of a model on a text, KL divergence to another", eval_command},

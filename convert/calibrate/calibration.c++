@@ -12,7 +12,9 @@ namespace {
 
 constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 
-Result<std::vector<int32_t>> windows_of(const Model& model, const CalibrationOptions& options) {
+}  // namespace
+
+Result<std::vector<int32_t>> calibration_windows(const Model& model, const CalibrationOptions& options) {
     std::vector<int32_t> tokens;
     const auto wanted =
         static_cast<size_t>(options.windows < 0 ? int64_t{1} << 40 : options.windows * options.window);
@@ -35,18 +37,23 @@ Result<std::vector<int32_t>> windows_of(const Model& model, const CalibrationOpt
     return tokens;
 }
 
-}  // namespace
+std::string dataset_name(const CalibrationOptions& options) {
+    std::string name;
+    for (const std::string& path : options.texts)
+        name += (name.empty() ? "" : ", ") + path.substr(path.find_last_of('/') + 1);
+    return name;
+}
 
 Result<Calibrator> Calibrator::open(const std::string& model_path, const CalibrationOptions& options, int threads,
                                     CalibrationProgress progress) {
     Calibrator out;
     LET(model, Model::load(model_path));
-    LET(tokens, windows_of(*model, options));
+    LET(tokens, calibration_windows(*model, options));
     out.model_ = std::move(model);
     out.tokens_ = std::move(tokens);
     out.window_ = options.window;
-    for (const std::string& path : options.texts)
-        out.dataset_ += (out.dataset_.empty() ? "" : ", ") + path.substr(path.find_last_of('/') + 1);
+    out.memory_ = options.memory;
+    out.dataset_ = dataset_name(options);
     out.pool_ = std::make_unique<ThreadPool>(threads);
     out.progress_ = std::move(progress);
     return out;
@@ -56,6 +63,7 @@ Result<std::vector<TensorSensitivity>> Calibrator::measure(const std::vector<std
                                                            const std::vector<const Format*>& candidates) {
     SensitivityOptions options;
     options.window = window_;
+    options.memory = memory_;
     options.candidates = candidates;
     return measure_sensitivities(*model_, names, tokens_, options, *pool_,
                                  [this](int64_t done, int64_t total, const std::string& what) {
@@ -66,6 +74,7 @@ Result<std::vector<TensorSensitivity>> Calibrator::measure(const std::vector<std
 Result<RoundedTensors> Calibrator::round(const Plan& plan) {
     SequentialOptions options;
     options.window = window_;
+    options.memory = memory_;
     return round_sequentially(*model_, plan, tokens_, options, *pool_,
                               [this](int64_t done, int64_t total, const std::string& what) {
                                   return !progress_ || progress_("calibrate", done, total, what);

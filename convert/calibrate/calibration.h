@@ -20,7 +20,12 @@ struct CalibrationOptions {
     std::vector<std::string> texts;  // files, in this order
     int64_t window = 512;            // tokens of a window; each begins with BOS where the model wants one
     int64_t windows = 128;           // at most so many, from the beginning of the texts; -1: all
+    uint64_t memory = uint64_t{2} << 30;  // bytes that hidden states may take; more goes to disk
 };
+
+// The tokens of the texts as whole windows. Errors: the texts' own; less than two windows.
+Result<std::vector<int32_t>> calibration_windows(const Model& model, const CalibrationOptions& options);
+std::string dataset_name(const CalibrationOptions& options);  // file names without folders, for metadata
 
 // `done` of `total` steps of a phase ("measure", "calibrate"), and what is at hand. Returns false to stop.
 using CalibrationProgress =
@@ -47,6 +52,7 @@ private:
     std::shared_ptr<const Model> model_;
     std::vector<int32_t> tokens_;  // whole windows
     int64_t window_ = 0;
+    uint64_t memory_ = 0;
     std::string dataset_;
     std::unique_ptr<ThreadPool> pool_;
     CalibrationProgress progress_;

@@ -2,6 +2,7 @@
 #include "convert/calibrate/layers.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 namespace quant {
@@ -21,6 +22,21 @@ std::vector<Site> sites_of(const Graph& graph) {
                 site->writes_residual = true;
     }
     return sites;
+}
+
+Status Hidden::make(int64_t window, int64_t windows, int64_t width, uint64_t memory) {
+    LET(values, Spill::create(sizeof(float) * static_cast<uint64_t>(window * windows * width), memory));
+    values_ = std::move(values);
+    window_ = window;
+    windows_ = windows;
+    width_ = width;
+    return {};
+}
+
+Status Hidden::copy(const Hidden& from, uint64_t memory) {
+    TRY(make(from.window_, from.windows_, from.width_, memory));
+    std::memcpy(values_.data(), from.values_.data(), values_.bytes());
+    return {};
 }
 
 Result<PartRunner> PartRunner::create(const Model& model, const Weights& weights, int64_t window,
@@ -64,6 +80,21 @@ Status PartRunner::start(PartGraph made, ValueId output) {
     output_ = output;
     LET(executor, Executor::create(std::move(made.graph), {window_, window_, pool_->size(), true}));
     executor_ = std::move(executor);
+    return {};
+}
+
+Status PartRunner::embed(const std::vector<int32_t>& tokens, Hidden& out) {
+    TRY(load(Part::embedding, 0));
+    for (int64_t w = 0; w < out.windows(); ++w)
+        std::copy_n(run(tokens.data() + w * window_).f32(), window_ * out.width(), out.at(w));
+    return {};
+}
+
+Status PartRunner::advance(Hidden& hidden, const std::function<Status(int64_t window)>& step) {
+    for (int64_t w = 0; w < hidden.windows(); ++w) {
+        std::copy_n(run(hidden.at(w)).f32(), window_ * hidden.width(), hidden.at(w));
+        if (step) TRY(step(w));
+    }
     return {};
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/spill.h"
 #include "base/threads.h"
 #include "model/builder.h"
 #include "model/kv_cache.h"
@@ -26,12 +27,22 @@ struct Site {
 // In the order of the forward pass; products of experts are not listed (each expert sees other tokens).
 std::vector<Site> sites_of(const Graph& graph);
 
-// Hidden states [windows * window, embedding].
-struct Hidden {
-    int64_t window = 0, windows = 0, width = 0;
-    std::vector<float> values;
-    float* at(int64_t index) { return values.data() + index * window * width; }
-    const float* at(int64_t index) const { return values.data() + index * window * width; }
+// Hidden states [windows * window, width] of all windows, on disk where they are many.
+class Hidden {
+public:
+    // Room for them, zeros; in memory up to `memory` bytes.
+    Status make(int64_t window, int64_t windows, int64_t width, uint64_t memory);
+    Status copy(const Hidden& from, uint64_t memory);
+    float* at(int64_t index) { return static_cast<float*>(values_.data()) + index * window_ * width_; }
+    const float* at(int64_t index) const { return static_cast<const float*>(values_.data()) + index * window_ * width_; }
+    int64_t window() const { return window_; }
+    int64_t windows() const { return windows_; }
+    int64_t width() const { return width_; }
+    uint64_t bytes() const { return values_.bytes(); }
+
+private:
+    int64_t window_ = 0, windows_ = 0, width_ = 0;
+    Spill values_;
 };
 
 class PartRunner {
@@ -46,6 +57,12 @@ public:
     // Loads a layer whose sites' inputs can be read after each run.
     Status load_with_sites(int32_t layer, std::vector<Site>& sites);
     Tensor value(ValueId kept) const { return executor_->value(kept); }
+    // Called after each node of the loaded graph, until the next load.
+    void observe(Executor::Observer observer) { executor_->observe(std::move(observer)); }
+    // All windows of `tokens` through the first part; all hidden states through a layer, in place. `step` is called
+    // after each window and may stop.
+    Status embed(const std::vector<int32_t>& tokens, Hidden& out);
+    Status advance(Hidden& hidden, const std::function<Status(int64_t window)>& step);
     const Graph& graph() const { return executor_->graph(); }
     // Runs one window: tokens for the first part, hidden states [window, embedding] for others. The result
     // stays valid until the next run.

@@ -44,11 +44,12 @@ public:
         head_ = &changed_head;
         Hidden x;
         TRY(embed(original, x));
-        const Hidden first = x;
+        Hidden first;
+        TRY(first.copy(x, options_.memory));
         for (int32_t i = 0; i < layers(); ++i) TRY(advance(original, i, x, true));
         TRY(logits(original_head, x, logits_));
         TRY(tables(first, x));
-        x = first;
+        x = std::move(first);
         for (int32_t i = 0; i < layers(); ++i) {
             for (const TensorInfo* tensor : model_.weights().layers[static_cast<size_t>(i)].tensors)
                 if (wanted(tensor)) TRY(probe(*tensor, x, i));
@@ -92,17 +93,8 @@ private:
     }
 
     Status embed(PartRunner& runner, Hidden& out) {
-        out.window = options_.window;
-        out.windows = windows();
-        out.width = model_.config().embedding;
-        out.values.resize(static_cast<size_t>(out.window * out.windows * out.width));
-        TRY(runner.load(Part::embedding, 0));
-        for (int64_t w = 0; w < windows(); ++w) store(runner.run(tokens_.data() + w * options_.window), out.at(w));
-        return {};
-    }
-
-    void store(const Tensor& tensor, float* to) const {
-        std::copy_n(tensor.f32(), options_.window * model_.config().embedding, to);
+        TRY(out.make(options_.window, windows(), model_.config().embedding, options_.memory));
+        return runner.embed(tokens_, out);
     }
 
     // With `learn`, the mean squares of what each matrix reads are kept as its importance.
@@ -110,13 +102,10 @@ private:
         std::vector<Site> sites;
         if (learn) TRY(runner.load_with_sites(index, sites));
         else TRY(runner.load(Part::layer, index));
-        for (int64_t w = 0; w < windows(); ++w) {
-            const Tensor out = runner.run(hidden.at(w));
+        return runner.advance(hidden, [&](int64_t) {
             for (const Site& site : sites) add_squares(site, runner.value(site.input));
-            store(out, hidden.at(w));
-            TRY(step("blk." + std::to_string(index)));
-        }
-        return {};
+            return step("blk." + std::to_string(index));
+        });
     }
 
     void add_squares(const Site& site, const Tensor& input) {
@@ -138,11 +127,11 @@ private:
         const int64_t vocab = model_.config().vocab, half = options_.window - options_.window / 2;
         out.resize(static_cast<size_t>(windows() * scored_ * vocab));
         TRY(head.load(Part::logits, 0));
-        std::vector<float> rows(static_cast<size_t>(scored_ * hidden.width));
+        std::vector<float> rows(static_cast<size_t>(scored_ * hidden.width()));
         for (int64_t w = 0; w < windows(); ++w) {
             for (int64_t i = 0; i < scored_; ++i)
-                std::copy_n(hidden.at(w) + (options_.window / 2 + i * half / scored_) * hidden.width, hidden.width,
-                            rows.data() + i * hidden.width);
+                std::copy_n(hidden.at(w) + (options_.window / 2 + i * half / scored_) * hidden.width(), hidden.width(),
+                            rows.data() + i * hidden.width());
             std::copy_n(head.run(rows.data()).f32(), scored_ * vocab, out.data() + w * scored_ * vocab);
             TRY(step("output"));
         }
@@ -180,14 +169,12 @@ private:
             for (int64_t r = begin; r < end; ++r) encode_row(format, tensor, r, importance, row, blocks.data() + row_at(format, tensor, r));
         });
         changed_.put(tensor, format, blocks.data(), blocks.size());
-        Hidden x = before;
-        if (layer < 0) TRY(embed(*runner_, x));
+        Hidden x;
+        TRY(x.copy(before, options_.memory));
+        if (layer < 0) TRY(runner_->embed(tokens_, x));
         for (int32_t i = std::max(layer, 0); i < layers(); ++i) {
             TRY(runner_->load(Part::layer, i));
-            for (int64_t w = 0; w < windows(); ++w) {
-                store(runner_->run(x.at(w)), x.at(w));
-                TRY(step(tensor.name));
-            }
+            TRY(runner_->advance(x, [&](int64_t) { return step(tensor.name); }));
         }
         std::vector<float> changed;
         TRY(logits(*head_, x, changed));

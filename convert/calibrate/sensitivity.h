@@ -16,6 +16,7 @@ namespace quant {
 struct SensitivityOptions {
     int64_t window = 512;
     int64_t windows = 8;      // of the tokens given, spread evenly
+    uint64_t memory = uint64_t{2} << 30;  // bytes that hidden states may take; more goes to disk
     std::vector<const Format*> candidates;
 };
 

@@ -56,27 +56,13 @@ private:
     int64_t windows() const { return static_cast<int64_t>(tokens_.size()) / options_.window; }
 
     Status embed(PartRunner& runner, Hidden& out) {
-        out.window = options_.window;
-        out.windows = windows();
-        out.width = model_.config().embedding;
-        out.values.resize(static_cast<size_t>(out.window * out.windows * out.width));
-        TRY(runner.load(Part::embedding, 0));
-        for (int64_t w = 0; w < windows(); ++w)
-            store(runner.run(tokens_.data() + w * options_.window), out.at(w));
-        return {};
-    }
-
-    void store(const Tensor& tensor, float* to) const {
-        std::copy_n(tensor.f32(), options_.window * model_.config().embedding, to);
+        TRY(out.make(options_.window, windows(), model_.config().embedding, options_.memory));
+        return runner.embed(tokens_, out);
     }
 
     Status advance(PartRunner& runner, int32_t index, Hidden& hidden, const char* what) {
         TRY(runner.load(Part::layer, index));
-        for (int64_t w = 0; w < windows(); ++w) {
-            store(runner.run(hidden.at(w)), hidden.at(w));
-            if (&hidden != &x_) TRY(step(what));
-        }
-        return {};
+        return runner.advance(hidden, [&](int64_t) { return &hidden != &x_ ? step(what) : Status(); });
     }
 
     // The output matrix reads the normed states of the original; where it is the embedding too, rows are

@@ -20,6 +20,7 @@ namespace quant {
 struct SequentialOptions {
     FeedbackOptions feedback;
     int64_t window = 512;
+    uint64_t memory = uint64_t{2} << 30;  // bytes that the hidden states of one model may take; more goes to disk
     double compensation = 1.0;  // share of the earlier layers' error that a matrix makes up for; 0: none
 };
 

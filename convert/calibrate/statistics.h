@@ -1,0 +1,46 @@
+// What the weight matrices of a model read: sums of squares of every input column over calibration windows, the
+// ecosystem's importance matrix. Computed layer by layer in full precision; can be continued after a kill.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/threads.h"
+#include "model/model.h"
+
+namespace quant {
+
+struct InputSums {
+    std::vector<double> squares;  // [matrices * cols]: sums of x^2; several matrices where the tensor holds experts
+    std::vector<double> tokens;   // [matrices]: how many each has seen
+};
+using Statistics = std::map<std::string, InputSums, std::less<>>;  // by tensor name
+
+struct StatisticsOptions {
+    int64_t window = 512;
+    uint64_t memory = uint64_t{2} << 30;  // bytes that hidden states may take; more goes to disk
+    bool output = false;                  // of the output matrix too
+    std::string checkpoint;               // file that work is continued from and saved to between layers; empty: none
+    double checkpoint_seconds = 30;       // at least so long between two of them
+};
+
+struct CollectedStatistics {
+    Statistics sums;
+    int32_t continued_from = 0;  // layers that a checkpoint had done
+};
+
+// `tokens`: whole windows. Same result for any number of threads. `progress` gets done and total windows through a layer;
+// false stops. A checkpoint of other work (another model, text or window) is ignored and replaced.
+Result<CollectedStatistics> collect_statistics(
+    const Model& model, const std::vector<int32_t>& tokens, const StatisticsOptions& options, ThreadPool& pool,
+    const std::function<bool(int64_t done, int64_t total, const std::string& what)>& progress);
+
+// Writes the ecosystem's GGUF form, or the older stream of records where `path` ends in .dat.
+Status write_importance_matrix(const std::string& path, const Statistics& sums, const std::string& dataset,
+                               int64_t windows, int64_t window, bool force);
+
+}  // namespace quant
