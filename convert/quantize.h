@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "convert/calibrate/calibration.h"
+#include "convert/calibrate/options.h"
 #include "convert/few_levels.h"
 #include "convert/plan/plan.h"
 #include "convert/stream/stream.h"

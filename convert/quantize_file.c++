@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/threads.h"
 #include "convert/import/merged_source.h"
+#include "convert/calibrate/calibration.h"
 #include "convert/import/source.h"
 #include "convert/plan/budget.h"
 #include "convert/plan/metadata_override.h"

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "base/threads.h"
+#include "convert/calibrate/options.h"
 #include "convert/calibrate/sensitivity.h"
 #include "convert/plan/plan.h"
 #include "convert/stream/stream.h"
@@ -16,20 +17,9 @@
 
 namespace quant {
 
-struct CalibrationOptions {
-    std::vector<std::string> texts;  // files, in this order
-    int64_t window = 512;            // tokens of a window; each begins with BOS where the model wants one
-    int64_t windows = 128;           // at most so many, from the beginning of the texts; -1: all
-    uint64_t memory = uint64_t{2} << 30;  // bytes that hidden states may take; more goes to disk
-};
-
 // The tokens of the texts as whole windows. Errors: the texts' own; less than two windows.
 Result<std::vector<int32_t>> calibration_windows(const Model& model, const CalibrationOptions& options);
 std::string dataset_name(const CalibrationOptions& options);  // file names without folders, for metadata
-
-// `done` of `total` steps of a phase ("measure", "calibrate"), and what is at hand. Returns false to stop.
-using CalibrationProgress =
-    std::function<bool(const char* phase, int64_t done, int64_t total, const std::string& what)>;
 
 class Calibrator {
 public:
