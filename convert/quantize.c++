@@ -51,6 +51,30 @@ std::string recipe_table() {
     return lines;
 }
 
+// What is read and how it is written, whatever the formats.
+void add_file_options(Options& options, Settings& s) {
+    QuantizeOptions& o = s.options;
+    options.call("--nonfinite", "error|zero", "NaN and infinite weights: refuse (default), or write 0",
+                 [&o](const std::string& choice) -> Status {
+                     if (choice != "error" && choice != "zero")
+                         return usage_error("expected error or zero, found '" + escaped(choice) + "'");
+                     o.zero_nonfinite = choice == "zero";
+                     return {};
+                 });
+    options.text("--base", "MODEL", "IN is an adapter's folder: the model it adapts, a GGUF or a Hugging Face folder", &o.base);
+    add_adapters(options, &s.adapters);
+    options.flag("--keep-split", "the same split into files as the input", &o.keep_split);
+    options.call("--split-max-size", "SIZE", "split into files of at most SIZE, for example 4G",
+                 [&o](const std::string& size) -> Status {
+                     LET(bytes, parse_size(size));
+                     if (bytes == 0) return usage_error("expected more than 0");
+                     o.split_max_bytes = bytes;
+                     return {};
+                 });
+    options.call("--override-kv", "KEY=TYPE:VALUE", "set metadata; TYPE int, float, bool or str; repeatable",
+                 [&o](const std::string& row) { return o.override_metadata.push_back(row), Status{}; });
+}
+
 Options describe(Settings& s) {
     QuantizeOptions& o = s.options;
     Options options("quant quantize IN [OUT] TYPE [THREADS] [options]", "Writes a GGUF, or a Hugging Face folder, in another number format.", kExamples);
@@ -97,25 +121,7 @@ Options describe(Settings& s) {
                     &o.palette_group, 1, int64_t{1} << 31);
     options.flag("--leave-output-tensor", "output.weight stays as it is", &o.leave_output);
     options.flag("--allow-requantize", "quantize again what is quantized already", &o.allow_requantize);
-    options.call("--nonfinite", "error|zero", "NaN and infinite weights: refuse (default), or write 0",
-                 [&o](const std::string& choice) -> Status {
-                     if (choice != "error" && choice != "zero")
-                         return usage_error("expected error or zero, found '" + escaped(choice) + "'");
-                     o.zero_nonfinite = choice == "zero";
-                     return {};
-                 });
-    options.text("--base", "MODEL", "IN is an adapter's folder: the model it adapts, a GGUF or a Hugging Face folder", &o.base);
-    add_adapters(options, &s.adapters);
-    options.flag("--keep-split", "the same split into files as the input", &o.keep_split);
-    options.call("--split-max-size", "SIZE", "split into files of at most SIZE, for example 4G",
-                 [&o](const std::string& size) -> Status {
-                     LET(bytes, parse_size(size));
-                     if (bytes == 0) return usage_error("expected more than 0");
-                     o.split_max_bytes = bytes;
-                     return {};
-                 });
-    options.call("--override-kv", "KEY=TYPE:VALUE", "set metadata; TYPE int, float, bool or str; repeatable",
-                 [&o](const std::string& row) { return o.override_metadata.push_back(row), Status{}; });
+    add_file_options(options, s);
     options.flag("--json", "print one JSON object", &s.json);
     options.flag("-q --quiet", "errors only", &s.quiet);
     options.flag("-v --verbose", "every tensor, threads and kernels", &s.verbose);
@@ -132,6 +138,7 @@ Status take_positional(Settings& s) {
         return unknown ? Status() : std::move(unknown.error());
     }
     if (!derived && given[1].empty()) return usage_error("OUT is empty: leave it out to have it derived, or name a file");
+    if (!derived && given[1] == "-") return usage_error("OUT is -: a GGUF cannot be written to standard output, name a file");
     if (!derived) s.options.output = given[1];
     s.options.type = given[derived ? 1 : 2];
     const size_t threads_at = derived ? 2 : 3;
@@ -160,6 +167,8 @@ void write_tensor(JsonWriter& json, const QuantizeReport& report, size_t index) 
     json.member("bytes", tensor.out.bytes);
     json.member("reason", tensor.reason);
     json.member("fallback", tensor.fallback);
+    json.member("note", tensor.note);
+    json.member("repacked", tensor.repacked);
     if (!report.errors.empty() && report.errors[index].norm > 0)
         json.member("relative_error", report.errors[index].error / report.errors[index].norm);
     json.end_object();
@@ -232,25 +241,28 @@ std::string all_tensors(const QuantizeReport& report) {
         std::vector<std::string> cells = {escaped(tensor.out.name), shape_text(tensor.out), tensor.from->name,
                                           tensor.out.format->name, std::to_string(tensor.out.bytes)};
         if (measured) cells.push_back(tensor.copies() ? "" : relative(report.errors[i].error, report.errors[i].norm));
-        cells.push_back(tensor.reason);
+        const bool both = !tensor.reason.empty() && tensor.reason != "copied" && !tensor.note.empty();
+        cells.push_back(both ? tensor.reason + "; " + tensor.note : tensor.note.empty() ? tensor.reason : tensor.note);
         table.row(std::move(cells));
     }
     return table.plain();
 }
 
-// Formats in order of their bytes, and every fallback by name.
+// Formats in order of their bytes, every fallback by name, and how many tensors each note of the source is about.
 std::string short_plan(const QuantizeReport& report) {
     struct Sum {
         uint64_t bytes = 0, weights = 0;
         size_t tensors = 0;
     };
     std::map<FormatSlot, Sum> sums;
-    std::string fallbacks;
+    std::string fallbacks, notes;
+    std::map<std::string, size_t> noted;
     for (const PlannedTensor& tensor : report.plan.tensors) {
         Sum& sum = sums[tensor.out.format->slot];
         sum.bytes += tensor.out.bytes;
         sum.weights += static_cast<uint64_t>(tensor.out.elements());
         ++sum.tensors;
+        if (!tensor.note.empty()) ++noted[tensor.note];
         if (tensor.fallback)
             fallbacks += "  " + escaped(tensor.out.name) + ": " + tensor.out.format->name + ", " + tensor.reason + "\n";
     }
@@ -259,7 +271,8 @@ std::string short_plan(const QuantizeReport& report) {
         table.row({std::string("  ") + format_of(slot).name, std::to_string(sum.tensors), std::to_string(sum.weights),
                    std::to_string(sum.bytes),
                    format_text("%.4g", 8.0 * static_cast<double>(sum.bytes) / static_cast<double>(sum.weights))});
-    return table.plain() + fallbacks;
+    for (const auto& [note, tensors] : noted) notes += format_text("  %zu tensors ", tensors) + note + "\n";
+    return table.plain() + fallbacks + notes;
 }
 
 std::string header_line(const Settings& s, const QuantizeReport& report) {

@@ -3,6 +3,7 @@
 #include <cctype>
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -138,6 +139,7 @@ Result<Plan> plan_job(const QuantizeOptions& options, const Recipe& recipe, Job&
     TRY(set_format("--token-embedding-type", options.embedding_format, choices.embedding_format));
     choices.patterns = &job.patterns;
     choices.importance = job.importance ? &*job.importance : nullptr;
+    choices.exact_formats = [&source = *job.source](size_t tensor) { return source.exact_formats(tensor); };
     return make_plan(job.metadata, job.source->tensors(), choices);
 }
 
@@ -154,7 +156,7 @@ Result<std::unique_ptr<Source>> open_input(const QuantizeOptions& options) {
     return merge_adapters(std::move(source), std::move(adapters));
 }
 
-// What the source says of each tensor joins the plan's reasons. Error: a changed tensor whose own format cannot be written.
+// What the source says of each tensor joins the plan. Error: a changed tensor whose own format cannot be written.
 Status add_notes(const Source& source, QuantizeReport& report) {
     Plan& plan = report.plan;
     size_t again = 0;
@@ -164,14 +166,20 @@ Status add_notes(const Source& source, QuantizeReport& report) {
         if (source.changed(i) && tensor.copies() && (!format.encodes || format.needs_importance || format.head))
             return usage_error("tensor " + tensor.out.name + ": cannot be encoded again as " + format.name + " after merging; name a type");
         again += source.changed(i) && tensor.from->kind == FormatKind::block;
-        const std::string note = source.note(i, format);
-        if (note.empty()) continue;
-        const bool plain = tensor.reason.empty() || tensor.reason == "copied";
-        tensor.reason = plain ? note : tensor.reason + "; " + note;
+        tensor.note = source.note(i, format);
     }
     if (again > 0)
         report.warnings.push_back(format_text("%zu tensors that adapters change are quantized already: merging into the original loses less", again));
     return {};
+}
+
+// The file's type is that of most of its repacked bytes, where there are any.
+void set_kept_type(const Plan& plan, Metadata& metadata) {
+    std::map<int32_t, uint64_t> bytes;
+    for (const PlannedTensor& tensor : plan.tensors)
+        if (tensor.repacked) bytes[tensor.out.format->file_type] += tensor.out.bytes;
+    const auto most = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+    if (most != bytes.end() && most->first >= 0) metadata.set("general.file_type", Value::of_u32(static_cast<uint32_t>(most->first)));
 }
 
 Result<Job> prepare(const QuantizeOptions& options, const Recipe& recipe, QuantizeReport& report) {
@@ -187,14 +195,15 @@ Result<Job> prepare(const QuantizeOptions& options, const Recipe& recipe, Quanti
     job.metadata = std::move(metadata);
     LET(plan, plan_job(options, recipe, job));
     report.plan = std::move(plan);
+    report.warnings = job.source->warnings();
     TRY(add_notes(*job.source, report));
+    if (recipe.keep) set_kept_type(report.plan, job.metadata);
     job.tensors = planned_tensors(report.plan);
     job.output = options.output.empty() ? default_output(options.input, recipe.name) : options.output;
     job.writer.force = options.force;
     job.writer.inputs = job.source->files();
     job.writer.split_max_bytes = options.split_max_bytes;
     job.writer.keep_split = options.keep_split;
-    report.warnings = job.source->warnings();
     collect_warnings(report.plan, matrix, job.patterns, options.dry_run, report.warnings);
     return job;
 }

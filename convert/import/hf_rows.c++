@@ -21,6 +21,18 @@ Rows rows_of_width(const SafeTensor& tensor, int64_t cols) {
     return out;
 }
 
+// The exact forms of rows that are other rows in another order.
+template <class RowOf>
+std::vector<ExactRows> reordered(const Rows& from, const RowOf& row_of) {
+    std::vector<ExactRows> out;
+    for (const ExactRows& each : from.exact)
+        out.push_back({each.format, [write = each.write, row_of, bytes = format_of(each.format).row_bytes(from.cols)](
+                                        int64_t row, int64_t count, uint8_t* to) {
+                           for (int64_t i = row; i < row + count; ++i, to += bytes) write(row_of(i), 1, to);
+                       }});
+    return out;
+}
+
 }  // namespace
 
 Rows rows_of(const SafeTensor& tensor) { return rows_of_width(tensor, tensor.cols()); }
@@ -66,10 +78,13 @@ Rows every_nth(Rows from, int64_t first, int64_t step, int64_t stacks) {
     Rows out;
     out.cols = from.cols;
     out.uses = from.uses;
+    out.inexact = from.inexact;
     const int64_t group = from.rows / stacks, picked = group / step;
     out.rows = picked * stacks;
-    out.read = [read = std::move(from.read), cols = out.cols, first, step, group, picked](int64_t row, int64_t count, float* to) {
-        for (int64_t i = row; i < row + count; ++i, to += cols) read(i / picked * group + first + i % picked * step, 1, to);
+    const auto row_of = [=](int64_t i) { return i / picked * group + first + i % picked * step; };
+    out.exact = reordered(from, row_of);
+    out.read = [read = std::move(from.read), cols = out.cols, row_of](int64_t row, int64_t count, float* to) {
+        for (int64_t i = row; i < row + count; ++i, to += cols) read(row_of(i), 1, to);
     };
     return out;
 }
@@ -79,12 +94,15 @@ Rows heads_permuted(Rows from, int64_t heads) {
     out.cols = from.cols;
     out.rows = from.rows;
     out.uses = from.uses;
+    out.inexact = from.inexact;
     const int64_t head = from.rows / heads, half = head / 2;
-    out.read = [read = std::move(from.read), cols = out.cols, head, half](int64_t row, int64_t count, float* to) {
-        for (int64_t i = row; i < row + count; ++i, to += cols) {
-            const int64_t within = i % head;
-            read(i - within + within % 2 * half + within / 2, 1, to);
-        }
+    const auto row_of = [=](int64_t i) {
+        const int64_t within = i % head;
+        return i - within + within % 2 * half + within / 2;
+    };
+    out.exact = reordered(from, row_of);
+    out.read = [read = std::move(from.read), cols = out.cols, row_of](int64_t row, int64_t count, float* to) {
+        for (int64_t i = row; i < row + count; ++i, to += cols) read(row_of(i), 1, to);
     };
     return out;
 }
@@ -94,6 +112,25 @@ Rows stacked(std::vector<Rows> parts) {
     out.cols = parts.front().cols;
     const int64_t height = parts.front().rows;
     out.rows = height * static_cast<int64_t>(parts.size());
+    // Exact where every part is, in the same format.
+    out.inexact = parts.front().inexact;
+    for (size_t each = 0; each < parts.front().exact.size(); ++each) {
+        const FormatSlot format = parts.front().exact[each].format;
+        const bool all = std::all_of(parts.begin(), parts.end(), [&](const Rows& part) {
+            return each < part.exact.size() && part.exact[each].format == format;
+        });
+        if (!all) {
+            out.inexact = "its experts differ";
+            break;
+        }
+        std::vector<ExactRows> writers;
+        for (const Rows& part : parts) writers.push_back(part.exact[each]);
+        out.exact.push_back({format, [writers = std::move(writers), height, bytes = format_of(format).row_bytes(out.cols)](
+                                         int64_t row, int64_t count, uint8_t* to) {
+                                 for (int64_t i = row; i < row + count; ++i, to += bytes)
+                                     writers[static_cast<size_t>(i / height)].write(i % height, 1, to);
+                             }});
+    }
     auto readers = std::make_shared<std::vector<RowReader>>();
     for (Rows& part : parts) {
         out.uses.insert(out.uses.end(), part.uses.begin(), part.uses.end());

@@ -4,19 +4,29 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "convert/import/safetensors.h"
+#include "formats/format.h"
 
 namespace quant {
 
 // Writes rows [row, row + count) to out[count * cols]. Any number of threads at once.
 using RowReader = std::function<void(int64_t row, int64_t count, float* out)>;
 
+// The same rows in a block format that means exactly the same numbers; `write` as a RowReader, to bytes.
+struct ExactRows {
+    FormatSlot format;  // one that is plain()
+    std::function<void(int64_t row, int64_t count, uint8_t* out)> write;
+};
+
 struct Rows {
     int64_t cols = 0, rows = 0;
     RowReader read;
     std::vector<const SafeTensor*> uses;  // what it reads: alive as long as the reader is, released after use
+    std::vector<ExactRows> exact = {};    // best first; for rows of codes only
+    std::string inexact = {};             // why there are none, for rows of codes: "its groups are not in order"
 };
 
 // All but the innermost dimension as rows.

@@ -65,6 +65,27 @@ public:
         imported_[tensor].stored(row, count, out);
     }
 
+    std::vector<const Format*> exact_formats(size_t tensor) const override {
+        std::vector<const Format*> out;
+        for (const ExactRows& each : imported_[tensor].rows.exact) out.push_back(&format_of(each.format));
+        return out;
+    }
+
+    void exact_rows(size_t tensor, const Format& format, int64_t row, int64_t count, uint8_t* out) const override {
+        for (const ExactRows& each : imported_[tensor].rows.exact)
+            if (each.format == format.slot) return each.write(row, count, out);
+    }
+
+    std::string note(size_t tensor, const Format& wanted) const override {
+        const Rows& rows = imported_[tensor].rows;
+        if (rows.exact.empty() && rows.inexact.empty()) return "";
+        if (wanted.kind != FormatKind::block) return "decoded";
+        for (const ExactRows& each : rows.exact)
+            if (each.format == wanted.slot) return "repacked, exact";
+        return "decoded and rounded again: " +
+               (rows.exact.empty() ? rows.inexact : std::string(format_of(rows.exact[0].format).name) + " would hold it exactly");
+    }
+
     void release(size_t tensor) const override {
         for (const SafeTensor* used : imported_[tensor].rows.uses) checkpoint_.release(*used);
     }

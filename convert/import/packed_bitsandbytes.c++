@@ -108,6 +108,7 @@ Result<Rows> open_four_bits(PackedParts& parts, const SafeTensor& state_tensor) 
     rows.rows = state.rows;
     rows.cols = state.cols;
     rows.uses = {&weights, maxima.values};
+    rows.inexact = "its levels are 4-bit floats";
     rows.read = [&weights, map = map, maxima, block = state.block, cols = state.cols](
                     int64_t row, int64_t count, float* out) {
         int64_t current = -1;
@@ -142,6 +143,7 @@ Result<Rows> open_int8(PackedParts& parts, const SafeTensor& maxima) {
     rows.rows = weights.shape[0];
     rows.cols = weights.shape[1];
     rows.uses = {&weights};
+    rows.inexact = "its scales are maxima, rounded when divided by 127";  // two roundings, which no single scale repeats
     rows.read = [&weights, &maxima, cols = rows.cols](int64_t row, int64_t count, float* out) {
         weights.type->decode(weights.data + row * cols, out, count * cols);
         for (int64_t r = row; r < row + count; ++r) {

@@ -79,6 +79,39 @@ Rows column_rows(const Codes& codes, const SafeTensor& scales, ColumnGroups grou
     return rows;
 }
 
+// Bounds of code - zero point over all groups.
+template <class Codes>
+std::pair<int, int> code_bounds(const Codes& codes, int64_t groups, int bits) {
+    int least = 1 << bits, most = 0;
+    for (int64_t group = 0; group < groups; ++group)
+        for (int64_t output = 0; output < codes.outputs; ++output) {
+            least = std::min(least, codes.zero(group, output));
+            most = std::max(most, codes.zero(group, output));
+        }
+    return {-most, (1 << bits) - 1 - least};
+}
+
+template <class Codes>
+void find_exact_columns(Rows& rows, const Codes& codes, const SafeTensor& scales, const ColumnGroups& group_of, int bits) {
+    const int64_t run = group_of.run();
+    const auto [low, high] = code_bounds(codes, scales.shape[0], bits);
+    ExactCodes exact{run, low, high};
+    exact.scales = [codes, &scales](int64_t row, float* out) {
+        for (int64_t group = 0; group < scales.shape[0]; ++group) {
+            const auto at = static_cast<uint64_t>(group * codes.outputs + row);
+            scales.type->decode(scales.data + at * scales.type->bytes, out + group, 1);
+        }
+    };
+    exact.codes = [codes, run, cols = rows.cols](int64_t row, int8_t* out) {
+        int zero = 0;
+        for (int64_t input = 0; input < cols; ++input) {
+            if (input % run == 0) zero = codes.zero(input / run, row);
+            out[input] = static_cast<int8_t>(codes.code(input, row) - zero);
+        }
+    };
+    find_exact_formats(rows, std::move(exact));
+}
+
 // "group_size" -1: one group for all inputs.
 Result<int64_t> group_size(const PackedParts& parts, int64_t inputs) {
     LET(size, parts.setting("group_size", -1, int64_t{1} << 31));
@@ -117,7 +150,8 @@ Result<Rows> open_gptq(PackedParts& parts) {
     parts.drop_empty(".bias");
     const bool second = parts.settings()["checkpoint_format"].text() == "gptq_v2";
     const GptqCodes codes{weights.data, zeros->data, outputs, static_cast<int>(bits), second ? 0u : 1u};
-    Rows rows = column_rows(codes, *scales, std::move(group_of), inputs);
+    Rows rows = column_rows(codes, *scales, group_of, inputs);
+    find_exact_columns(rows, codes, *scales, group_of, static_cast<int>(bits));
     rows.uses = {&weights, scales, zeros};
     return rows;
 }
@@ -142,8 +176,9 @@ Result<Rows> open_awq(PackedParts& parts) {
     TRY(expect_shape(*zeros, {groups, weights.shape[1]}));
     LET(size, group_size(parts, inputs));
     LET(group_of, ColumnGroups::make(weights, nullptr, inputs, groups, size));
-    Rows rows =
-        column_rows(AwqCodes{weights.data, zeros->data, outputs}, *scales, std::move(group_of), inputs);
+    const AwqCodes codes{weights.data, zeros->data, outputs};
+    Rows rows = column_rows(codes, *scales, group_of, inputs);
+    find_exact_columns(rows, codes, *scales, group_of, 4);
     rows.uses = {&weights, scales, zeros};
     return rows;
 }

@@ -88,6 +88,29 @@ Rows scaled_bytes(const SafeTensor& weights, Grid scales, std::optional<Grid> ze
     return rows;
 }
 
+// Zero points of packed integers as they lie in the checkpoint; null: the middle of the codes.
+void find_exact_integers(Rows& rows, const SafeTensor& weights, const Grid& scales, const SafeTensor* zero, int64_t run, int width) {
+    const int64_t groups = scales.groups();
+    const auto zero_of = [zero, groups, width](int64_t r, int64_t group) {
+        if (!zero) return 1 << (width - 1);
+        const int64_t in_word = 32 / width;
+        return PackedIntegers{zero->data + 4 * (r / in_word * groups + group), width}.at(r % in_word);
+    };
+    int least = 1 << width, most = 0;
+    for (int64_t r = 0; r < rows.rows; ++r)
+        for (int64_t group = 0; group < groups; ++group) {
+            least = std::min(least, zero_of(r, group));
+            most = std::max(most, zero_of(r, group));
+        }
+    ExactCodes exact{run, -most, (1 << width) - 1 - least};
+    exact.scales = [scales](int64_t row, float* out) { scales.row(row, out); };
+    exact.codes = [&weights, zero_of, run, cols = rows.cols, words = weights.shape[1], width](int64_t row, int8_t* out) {
+        const PackedIntegers codes{weights.data + 4 * row * words, width};
+        for (int64_t c = 0; c < cols; ++c) out[c] = static_cast<int8_t>(codes.at(c) - zero_of(row, c / run));
+    };
+    find_exact_formats(rows, std::move(exact));
+}
+
 }  // namespace
 
 Result<Rows> open_packed_integers(PackedParts& parts) {
@@ -142,6 +165,7 @@ Result<Rows> open_packed_integers(PackedParts& parts) {
             }
         }
     };
+    find_exact_integers(rows, weights, scales, zero, group_of.run(), width);
     return rows;
 }
 
@@ -167,7 +191,18 @@ Result<Rows> open_scaled_weights(PackedParts& parts) {
         zeros = Grid{zero, scales.height};
     }
     find_activation_parts(parts);
-    return scaled_bytes(weights, scales, zeros, std::move(group_of));
+    Rows rows = scaled_bytes(weights, scales, zeros, group_of);
+    if (weights.type->real || zeros) {
+        rows.inexact = zeros ? "it has zero points" : "it is FP8";
+        return rows;
+    }
+    ExactCodes exact{group_of.run(), -128, 127};
+    exact.scales = [scales](int64_t row, float* out) { scales.row(row, out); };
+    exact.codes = [&weights, cols = rows.cols](int64_t row, int8_t* out) {
+        std::copy_n(reinterpret_cast<const int8_t*>(weights.data) + row * cols, cols, out);
+    };
+    find_exact_formats(rows, std::move(exact));
+    return rows;
 }
 
 Result<Rows> open_scaled_blocks(PackedParts& parts) {
@@ -198,7 +233,9 @@ Result<Rows> open_scaled_blocks(PackedParts& parts) {
     TRY(expect_shape(*scale, {blocks(weights.shape[0], sides[0]), blocks(weights.shape[1], sides[1])}));
     LET(group_of, ColumnGroups::make(weights, nullptr, weights.shape[1], scale->shape[1], sides[1]));
     find_activation_parts(parts);
-    return scaled_bytes(weights, Grid{scale, sides[0]}, std::nullopt, std::move(group_of));
+    Rows rows = scaled_bytes(weights, Grid{scale, sides[0]}, std::nullopt, std::move(group_of));
+    rows.inexact = "it is FP8";
+    return rows;
 }
 
 }  // namespace quant

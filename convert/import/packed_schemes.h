@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <optional>
@@ -61,11 +62,22 @@ public:
     int64_t operator()(int64_t col) const {
         return table_ ? (*table_)[static_cast<size_t>(col)] : col / size_;
     }
+    int64_t run() const { return table_ ? 0 : size_; }  // columns of a group; 0: groups by a table
 
 private:
     int64_t size_ = 1;
     std::shared_ptr<const std::vector<int32_t>> table_;  // null where it would say col / size
 };
+
+// Codes less their zero points with a scale for every `run` columns, as some block format may hold them.
+struct ExactCodes {
+    int64_t run = 0;        // 0: groups are not in order
+    int low = 0, high = 0;  // bounds of the codes
+    std::function<void(int64_t row, float* out)> scales = {};   // one for each run
+    std::function<void(int64_t row, int8_t* out)> codes = {};
+};
+// Fills rows.exact with the formats whose grid is the same, or says in rows.inexact why there is none.
+void find_exact_formats(Rows& rows, ExactCodes codes);
 
 // A scheme: tensors named STEM + lead begin a matrix if `open` says so. Rows with 0 columns: a plain tensor
 // after all.

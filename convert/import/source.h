@@ -30,6 +30,11 @@ public:
     // The tensor's pages will not be needed again.
     virtual void release(size_t tensor) const = 0;
 
+    // Formats whose blocks mean exactly the tensor's numbers, because the source itself stores such codes; best first.
+    virtual std::vector<const Format*> exact_formats(size_t) const { return {}; }
+    // Rows in one of them.
+    virtual void exact_rows(size_t, const Format&, int64_t, int64_t, uint8_t*) const {}
+
     // What a plan says of a tensor that becomes `wanted`, beyond the plan's own reason; mostly empty.
     virtual std::string note(size_t, const Format&) const { return ""; }
     // True where the rows are not those of the file, so that its own format has to encode them again.

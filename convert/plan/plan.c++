@@ -54,7 +54,7 @@ class Planner {
 public:
     Planner(const PlanOptions& options, const ModelFacts& facts) : options_(options), facts_(facts) {}
 
-    Status choose(const TensorInfo& tensor, PlannedTensor& planned) {
+    Status choose(size_t index, const TensorInfo& tensor, PlannedTensor& planned) {
         planned.out = tensor;
         planned.out.data = nullptr;
         planned.from = tensor.format;
@@ -68,6 +68,7 @@ public:
             TRY(fit_rows(tensor, planned));
             TRY(check_source(tensor, planned));
         }
+        repack(index, planned);
         const Format& format = *planned.out.format;
         const auto bytes = checked_mul(format.row_bytes(tensor.cols()), static_cast<uint64_t>(tensor.rows()));
         if (!bytes || (format.head && tensor.rows() > kMaxHeadRows))
@@ -113,6 +114,15 @@ private:
     static Status set_asked(PlannedTensor& planned, const Format* format, std::string reason) {
         planned.asked = true;
         return set(planned, format, std::move(reason));
+    }
+
+    // The type asked for, or with KEEP the best, holds what the source stores.
+    void repack(size_t index, PlannedTensor& planned) const {
+        if (!options_.exact_formats) return;
+        const auto exact = options_.exact_formats(index);
+        if (exact.empty()) return;
+        if (options_.recipe.keep) planned.out.format = exact.front();
+        planned.repacked = std::find(exact.begin(), exact.end(), planned.out.format) != exact.end();
     }
 
     static Status set(PlannedTensor& planned, const Format* format, std::string reason) {
@@ -208,7 +218,7 @@ Result<Plan> make_plan(const Metadata& metadata, const std::vector<TensorInfo>& 
     plan.tensors.resize(tensors.size());
     Planner planner(options, plan.facts);
     for (const size_t index : counting_order(tensors)) {
-        TRY(planner.choose(tensors[index], plan.tensors[index]));
+        TRY(planner.choose(index, tensors[index], plan.tensors[index]));
         plan.fallbacks += plan.tensors[index].fallback;
         if (!plan.tensors[index].out.format->stock && plan.first_own.empty()) plan.first_own = tensors[index].name;
         TRY(attach_importance(options.importance, plan, index));

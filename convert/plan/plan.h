@@ -2,6 +2,7 @@
 // options; it can be printed and costs nothing. Never touches tensor data.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@ struct PlanOptions {
     const Format* embedding_format = nullptr;
     const TensorPatterns* patterns = nullptr;
     const ImportanceMatrix* importance = nullptr;
+    // Formats that mean exactly what the source stores for a tensor, best first; empty function: none.
+    std::function<std::vector<const Format*>(size_t tensor)> exact_formats = {};
 };
 
 struct PlannedTensor {
@@ -30,6 +33,8 @@ struct PlannedTensor {
     std::string reason;              // why not the base format; empty when it is
     bool fallback = false;           // the row did not divide
     bool asked = false;              // the user named the format for this tensor
+    bool repacked = false;           // the source's own codes in this format: nothing is rounded
+    std::string note;                // what the source says of it, beside the reason
     const std::vector<float>* importance = nullptr;  // of this tensor: cols, or experts * cols
     bool copies() const { return from == out.format; }
 };

@@ -337,6 +337,7 @@ std::span<const std::string> recipe_names() {
         for (const Alias& alias : kAliases)
             if (std::find(out.begin(), out.end(), alias.name) == out.end()) out.emplace_back(alias.name);
         out.emplace_back("COPY");
+        out.emplace_back("KEEP");
         return out;
     }();
     return names;
@@ -345,6 +346,8 @@ std::span<const std::string> recipe_names() {
 Result<Recipe> find_recipe(std::string_view given) {
     const std::string name = upper(given);
     if (name == "COPY") return Recipe{"COPY", Slot::f32, -1, true, false, false, "tensors as they are"};
+    if (name == "KEEP")
+        return Recipe{"KEEP", Slot::f32, -1, true, false, false, "tensors as they are, of quantized checkpoints the codes where a type holds them exactly", true};
     for (const Alias& alias : kAliases)
         if (name == upper(alias.name)) return find_recipe(alias.target);
     for (const Mix& mix : kMixes)

@@ -44,6 +44,7 @@ struct Recipe {
     bool needs_importance = false;   // for every tensor of the base format
     bool keep_tables = false;        // embedding table and output matrix stay as they are
     std::string purpose;             // one line for people
+    bool keep = false;               // as copy, but codes of other programs stay codes where a format holds them exactly
 };
 
 // Any mix, format, short name or number of general.file_type, in any case. Errors list what is known.

@@ -186,7 +186,8 @@ private:
             uint8_t* blocks = out + static_cast<uint64_t>(r) * row_bytes;
             place.row = row + r;
             place.row_head = nullptr;
-            if (rounded) std::memcpy(blocks, rounded->data() + head_bytes + static_cast<uint64_t>(row + r) * row_bytes, row_bytes);
+            if (planned.repacked) source_.exact_rows(index, format, row + r, 1, blocks);
+            else if (rounded) std::memcpy(blocks, rounded->data() + head_bytes + static_cast<uint64_t>(row + r) * row_bytes, row_bytes);
             else format.encode(format.head ? &place : nullptr, values + r * cols, importance, blocks, cols);
             if (planned.copies()) continue;
             place.row_head = blocks;

@@ -77,7 +77,7 @@ Result<bool> parse(Arguments arguments, BenchOptions* out) {
     options.call("-d --n-depth", "LIST", "tokens in the cache before the test (default 0)", list_of(&out->depths, 0, limits::kContext));
     options.call("-t --threads", "LIST", "threads (default: the physical cores)", list_of(&out->threads, 1, kMaxThreads));
     options.integer("-r --repetitions", "N", "repetitions of each test (default 5)", &out->repetitions, 1, 1000);
-    options.integer("-b -ub --batch-size --ubatch-size", "N", "prompt tokens taken at once (default 512)", &out->batch, 1, 1 << 16);
+    add_batch(options, &out->batch);
     add_adapters(options, &out->adapters);
     add_cache_types(options, &out->k_type, &out->v_type);
     options.flag("--exact", "decoded weights and f32 activations instead of the fast int8 products", &out->exact);

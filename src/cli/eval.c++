@@ -51,8 +51,7 @@ Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
     options.text("--logits", "FILE", "write the logits of --tokens: a row per token, f32 little-endian",
                  &out->logits_file);
     options.flag("--force", "replace an existing logits file", &out->force);
-    options.integer("-b -ub --batch-size --ubatch-size", "N", "tokens taken at once (default 512)",
-                    &out->batch, 1, 1 << 16);
+    add_batch(options, &out->batch);
     add_threads(options, &out->threads);
     add_cache_types(options, &out->k_type, &out->v_type);
     options.flag("--json", "one JSON object on standard output", &out->json);

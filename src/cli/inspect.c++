@@ -160,11 +160,16 @@ std::string inspect_text(const Gguf& file, const InspectOptions& options) {
     out += file.shard_count() > 1 ? format_text(", %zu files\n", file.shard_count()) : "\n";
     if (!options.only_tensors) {
         Table table({{"key"}, {"type"}, {"value"}});
-        for (const auto& [key, value] : file.metadata().entries())
-            if (matches(options.keys, key)) table.row({escaped(key), type_text(value), value_text(value, options.full)});
-        out += "\n" + table.plain();
+        size_t shown = 0;
+        for (const auto& [key, value] : file.metadata().entries()) {
+            if (!matches(options.keys, key)) continue;
+            table.row({escaped(key), type_text(value), value_text(value, options.full)});
+            ++shown;
+        }
+        out += "\n" + (shown > 0 || options.keys.empty() ? table.plain() : "no key matches '" + escaped(options.keys) + "'\n");
     }
     if (options.only_keys) return out;
+    if (totals.all.tensors == 0 && !options.tensors.empty()) return out + "\nno tensor matches '" + escaped(options.tensors) + "'\n";
     Table table({{"tensor"}, {"type"}, {"shape"}, {"bits/weight", true}, {"bytes", true}});
     for (const TensorInfo& tensor : file.tensors())
         if (matches(options.tensors, tensor.name))

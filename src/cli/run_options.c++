@@ -70,7 +70,7 @@ void add_length_options(Options& options, RunOptions* out) {
                     &out->predict, -2, std::numeric_limits<int32_t>::max());
     options.integer("-c --ctx-size", "N", "context in tokens, 0 = the model's (default: the model's, at most 4096)", &out->context, 0,
                     limits::kContext);
-    options.integer("-b -ub --batch-size --ubatch-size", "N", "prompt tokens taken at once (default 512)", &out->batch, 1, 1 << 16);
+    add_batch(options, &out->batch);
     add_threads(options, &out->threads);
     add_cache_types(options, &out->k_type, &out->v_type);
     options.flag("--exact", "decoded weights and f32 activations instead of the fast int8 products", &out->exact);

@@ -1,7 +1,9 @@
 // Options that several commands share.
 #include "cli/shared_options.h"
 
+#include <algorithm>
 #include <cmath>
+#include <memory>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -12,6 +14,7 @@ namespace {
 
 constexpr const char* kScaled = "--lora-scaled";
 constexpr double kMostScale = 1e6;
+constexpr int64_t kMostBatch = 1 << 16;
 
 struct NamedKvType {
     const char* name;
@@ -29,6 +32,25 @@ void add_threads(Options& options, int64_t* target) {
         *target = number < 0 ? 0 : number;
         return {};
     });
+}
+
+void add_batch(Options& options, int64_t* target) {
+    struct Given {
+        int64_t batch = kMostBatch, piece = 512;
+    };
+    const auto given = std::make_shared<Given>();
+    const auto take = [given, target](int64_t Given::* member) {
+        return [=](const std::string& text) -> Status {
+            LET(number, parse_integer(text));
+            if (number < 1 || number > kMostBatch)
+                return usage_error(format_text("expected 1 to %lld, found %lld", static_cast<long long>(kMostBatch), static_cast<long long>(number)));
+            (*given).*member = number;
+            *target = std::min(given->batch, given->piece);
+            return {};
+        };
+    };
+    options.call("-ub --ubatch-size", "N", "tokens taken at once (default 512)", take(&Given::piece));
+    options.call("-b --batch-size", "N", "the same where it is smaller, for command lines of other runners", take(&Given::batch));
 }
 
 Result<KvType> parse_kv_type(std::string_view name) {

@@ -16,6 +16,9 @@ namespace quant {
 // -t: 1 to kMaxThreads; 0 and -1 stand for the default as in other runners, and become 0.
 void add_threads(Options& options, int64_t* target);
 
+// -b and -ub: in other runners a batch is computed in pieces of -ub; here the smaller of the two is what counts.
+void add_batch(Options& options, int64_t* target);
+
 Result<KvType> parse_kv_type(std::string_view name);
 void add_cache_types(Options& options, KvType* k_type, KvType* v_type);  // -ctk and -ctv
 const char* kv_type_name(KvType type);

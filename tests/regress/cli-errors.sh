@@ -41,6 +41,11 @@ fails logit_bias_token 2 '99999|vocabulary of 4096' "$quant" run -m $tiny -p x -
 fails unexpected_argument 2 "unexpected argument 'x'" "$quant" run -m $tiny x
 fails instruction_set 2 'avx1024' env QUANT_ISA=avx1024 "$quant" run -m $tiny -p x
 fails unknown_type 2 "q99" "$quant" quantize $tiny "$work/out.gguf" q99
+fails output_is_a_dash 2 'OUT is -' "$quant" quantize $tiny - q4
+for command in "run -m $tiny -p x" "eval -m $tiny -f Makefile" "quantize $tiny $work/out.gguf q4" "bench -m $tiny"; do
+    fails "threads_of_${command%% *}" 2 'option -t|512' "$quant" $command -t 513
+done
+fails piece_size 2 'option -ub|1 to 65536' "$quant" run -m $tiny -p x -ub 0
 fails unknown_tensor 2 "'blk.9'" "$quant" inspect $tiny --hist blk.9
 fails nothing_to_measure 2 '-p and -n are both 0' "$quant" bench -m $tiny -p 0 -n 0
 fails list_syntax 2 'option -t' "$quant" bench -m $tiny -t 1,x

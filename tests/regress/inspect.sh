@@ -22,6 +22,8 @@ counts() { # LINES COMMAND...
 }
 check filters_keys counts 5 "$quant" inspect $tiny --keys 'llama.attention.*_count*'
 check filters_tensors counts 4 bash -c "'$quant' inspect $tiny --tensors attn_k | grep '^blk.[0-9]'"
+check names_a_key_that_is_not_there prints "^no key matches 'nothere'" "$quant" inspect $tiny --keys nothere
+check names_a_tensor_that_is_not_there prints "^no tensor matches 'nothere'" "$quant" inspect $tiny --tensors nothere
 check histogram_counts_every_value prints '196608 values' "$quant" inspect $tiny --hist blk.0.ffn_down.weight
 
 as_json() {
