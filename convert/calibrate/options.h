@@ -1,0 +1,22 @@
+// What a user says about calibration. Knows no model.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace quant {
+
+struct CalibrationOptions {
+    std::vector<std::string> texts;  // files, in this order
+    int64_t window = 512;            // tokens of a window; each begins with BOS where the model wants one
+    int64_t windows = 128;           // at most so many, from the beginning of the texts; -1: all
+    uint64_t memory = uint64_t{2} << 30;  // bytes that hidden states may take; more goes to disk
+};
+
+// `done` of `total` steps of a phase ("measure", "calibrate"), and what is at hand. Returns false to stop.
+using CalibrationProgress =
+    std::function<bool(const char* phase, int64_t done, int64_t total, const std::string& what)>;
+
+}  // namespace quant
