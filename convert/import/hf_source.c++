@@ -11,6 +11,7 @@
 #include "convert/import/packed.h"
 #include "convert/import/safetensors.h"
 #include "convert/import/tokenizer.h"
+#include "convert/import/tokenizer_parts.h"
 
 namespace quant {
 
@@ -37,6 +38,27 @@ std::string size_label(const std::vector<ImportedTensor>& tensors) {
     while (total <= unit->size && unit->letter != 'K') ++unit;
     const double scaled = total / unit->size;
     return (experts ? std::to_string(experts) + "x" : "") + format_text(scaled < 9.5 ? "%.1f%c" : "%.0f%c", scaled, unit->letter);
+}
+
+// How the model's makers choose tokens: runners take it where their user says nothing else. A file that cannot be read is told
+// and left out.
+Status write_sampling(const std::string& folder, Metadata& out) {
+    const std::string path = folder + "/generation_config.json";
+    auto file = read_json_if_there(path);
+    if (!file) {
+        log_warning(file.error().text + "; left out");
+        return {};
+    }
+    if (!*file) return {};
+    const JsonValue settings = (*file)->root();
+    if (const auto top_k = settings["top_k"].integer(); top_k && *top_k >= 0 && *top_k <= INT32_MAX)
+        out.set("general.sampling.top_k", Value::of_i32(static_cast<int32_t>(*top_k)));
+    const std::pair<const char*, const char*> reals[] = {
+        {"top_p", "top_p"}, {"min_p", "min_p"}, {"temperature", "temp"}, {"repetition_penalty", "penalty_repeat"}};
+    for (const auto& [name, key] : reals)
+        if (const auto value = settings[name].real())
+            out.set(std::string("general.sampling.") + key, Value::of_f32(static_cast<float>(*value)));
+    return {};
 }
 
 class HfSource final : public Source {
@@ -96,6 +118,7 @@ private:
         metadata_.origin = folder;
         metadata_.set("general.architecture", Value::of_string(architecture.gguf_name));
         metadata_.set("general.type", Value::of_string("model"));
+        TRY(write_sampling(folder, metadata_));
         metadata_.set("general.name", Value::of_string(name_of_folder(folder)));
         metadata_.set("general.size_label", Value::of_string(""));
         TRY(write_hf_keys(architecture, config, metadata_));

@@ -59,6 +59,17 @@ Result<ImportedVocabulary> read_sentencepiece_file(const Files& files, const std
     return out;
 }
 
+// vocab.json and merges.txt do not say how text is cut: the tokenizer's class does, else the model's family.
+Result<std::string> pretokenizer_of(const Files& files) {
+    const std::string name = text_of(files.settings_root()["tokenizer_class"]);
+    if (name.starts_with("Qwen2Tokenizer")) return std::string("qwen2");
+    if (name.starts_with("GPT2Tokenizer")) return std::string("gpt-2");
+    if (files.architecture.starts_with("qwen2") || files.architecture.starts_with("qwen3")) return std::string("qwen2");
+    if (files.architecture == "gpt2") return std::string("gpt-2");
+    return input_error(escaped(files.folder) + ": without a tokenizer.json, expected the tokenizer_class Qwen2Tokenizer or GPT2Tokenizer "
+                                               "in tokenizer_config.json, found '" + escaped(name) + "'");
+}
+
 Result<ImportedVocabulary> read_vocabulary_files(const Files& files) {
     std::optional<int64_t> size = files.config_value("vocab_size").integer();
     for (const char* name : {"/tokenizer.model", "/spiece.model"}) {
@@ -87,8 +98,8 @@ Result<ImportedVocabulary> read_vocabulary_files(const Files& files) {
             ": expected tokenizer.model, tokenizer.json, or vocab.json with merges.txt; found none");
     LET(merges, read_text_file(files.folder + "/merges.txt", kTextBytes));
     LET(added, added_tokens(files));
-    return from_vocab_and_merges(*vocab, merges, text_of(files.settings_root()["tokenizer_class"]), added,
-                                 size);
+    LET(pre, pretokenizer_of(files));
+    return from_vocab_and_merges(*vocab, merges, pre, added, size);
 }
 
 // Special tokens in the order in which they are found: that is the order of their keys.
@@ -157,6 +168,18 @@ void apply_post_processor(JsonValue processor, SpecialTexts& special, Specials& 
     }
 }
 
+// The id of an added token: tokenizer.json knows, and where there is none, the files beside it.
+std::optional<int64_t> added_id(const Files& files, std::string_view text) {
+    for (const JsonValue token : files.tokenizer_root()["added_tokens"].items())
+        if (token["content"].text() == text) return token["id"].integer();
+    if (files.tokenizer || exists(files.folder + "/tokenizer.model")) return {};
+    const auto added = added_tokens(files);
+    if (!added) return {};
+    for (const auto& [id, token] : *added)
+        if (token.text == text) return id;
+    return {};
+}
+
 Specials find_specials(const Files& files, size_t tokens) {
     Specials out;
     SpecialTexts special;
@@ -170,12 +193,7 @@ Specials find_specials(const Files& files, size_t tokens) {
     }
     for (const std::string& name : special.names) {
         if (const auto add = settings["add_" + name + "_token"].boolean()) out.set_add(name, *add);
-        if (special.texts[name].empty()) continue;
-        for (const JsonValue token : files.tokenizer_root()["added_tokens"].items())
-            if (token["content"].text() == special.texts[name]) {
-                out.set_id(name, token["id"].integer(), tokens);
-                break;
-            }
+        if (!special.texts[name].empty()) out.set_id(name, added_id(files, special.texts[name]), tokens);
     }
     for (const std::string& name : special.names)
         out.set_id(name, files.config_value(name + "_token_id").integer(), tokens);

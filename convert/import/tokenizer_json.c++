@@ -275,20 +275,12 @@ Result<ImportedVocabulary> from_tokenizer_json(const JsonFile& file, const Added
 }
 
 Result<ImportedVocabulary> from_vocab_and_merges(const JsonFile& vocab, const std::string& merges,
-                                                 const std::string& tokenizer_class, const AddedTokens& added,
+                                                 const std::string& pre, const AddedTokens& added,
                                                  std::optional<int64_t> vocab_size) {
     ImportedVocabulary out;
     Vocabulary& vocabulary = out.vocabulary;
     vocabulary.model = "gpt2";
-    if (tokenizer_class.starts_with("Qwen2Tokenizer"))
-        vocabulary.pre = "qwen2";
-    else if (tokenizer_class.starts_with("GPT2Tokenizer"))
-        vocabulary.pre = "gpt-2";
-    else
-        return input_error(escaped(vocab.origin) +
-                           ": without a tokenizer.json, expected the tokenizer_class Qwen2Tokenizer or "
-                           "GPT2Tokenizer, found '" +
-                           escaped(tokenizer_class) + "'");
+    vocabulary.pre = pre;
     TRY(fill_from_object(vocab.root(), added, vocab_size, vocab.origin, vocabulary));
     for (size_t at = 0; at < merges.size();) {
         const size_t end = std::min(merges.find('\n', at), merges.size());

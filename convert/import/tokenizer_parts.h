@@ -48,7 +48,7 @@ Result<ImportedVocabulary> from_sentencepiece(const SentencePieceModel& model,
 Result<ImportedVocabulary> from_tokenizer_json(const JsonFile& file, const AddedTokens& added,
                                                std::optional<int64_t> vocab_size);
 Result<ImportedVocabulary> from_vocab_and_merges(const JsonFile& vocab, const std::string& merges,
-                                                 const std::string& tokenizer_class, const AddedTokens& added,
+                                                 const std::string& pre, const AddedTokens& added,
                                                  std::optional<int64_t> vocab_size);
 
 // "added_tokens" of tokenizer.json (a list), "added_tokens_decoder" of tokenizer_config.json (by id),

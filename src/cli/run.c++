@@ -187,8 +187,9 @@ Result<std::unique_ptr<Session>> open_session(const RunOptions& given, std::stri
     return Session::create(std::move(model), options);
 }
 
-Sampler make_sampler(const RunOptions& given, const Tokenizer& tokenizer, uint64_t seed) {
-    SamplerOptions options = given.sampler;
+Sampler make_sampler(const RunOptions& given, const Model& model, uint64_t seed) {
+    const Tokenizer& tokenizer = model.tokenizer();
+    SamplerOptions options = settled_sampler(given, model.gguf().metadata());
     options.seed = seed;
     options.log_probability = given.json;
     if (given.ignore_eos)
@@ -213,7 +214,7 @@ Status continue_prompt(const RunOptions& given, Session& session, const std::str
     } else {
         figures->prompt_tokens = static_cast<int64_t>(tokens.size());
         figures->prompt_seconds = seconds_now() - started;
-        Sampler sampler = make_sampler(given, session.model().tokenizer(), figures->seed);
+        Sampler sampler = make_sampler(given, session.model(), figures->seed);
         for (const int32_t id : tokens) sampler.accept(id);
         const GenerateOptions options{.most = given.predict < 0 ? -1 : given.predict, .show_special = given.special,
                                       .begins_text = text.empty()};
@@ -248,7 +249,7 @@ Status run_command(Arguments arguments) {
     if (given.chat) {
         LET(settings, chat_settings(given, session->model()));
         say_notes(given, *session, context_origin);
-        return chat(given, *session, make_sampler(given, session->model().tokenizer(), figures.seed), std::move(settings), text);
+        return chat(given, *session, make_sampler(given, session->model(), figures.seed), std::move(settings), text);
     }
     LET(tokens, prompt_tokens(session->model(), text));
     if (static_cast<int64_t>(tokens.size()) > session->context())

@@ -2,7 +2,10 @@
 #include "cli/run_options.h"
 
 #include <cctype>
+#include <cmath>
 #include <limits>
+#include <optional>
+#include <type_traits>
 
 #include "base/file.h"
 #include "base/limits.h"
@@ -91,12 +94,12 @@ void add_sampling_options(Options& options, RunOptions* out) {
     options.section("choice of tokens");
     options.integer("-s --seed", "N", "seed of the random numbers, -1 = another each time (default -1)", &out->seed, -1,
                     std::numeric_limits<int64_t>::max());
-    options.real("--temp --temperature", "T", "temperature, 0 = always the most likely (default 0.8)", &sampler.temperature, -1, 1000);
-    integer32("--top-k", "among the N most likely, 0 = all (default 40)", &sampler.top_k, -1);
-    options.real("--top-p", "P", "among the most likely that together have probability P (default 0.95)", &sampler.top_p, 0, 1e9);
-    options.real("--min-p", "P", "at least P times as likely as the most likely (default 0.05)", &sampler.min_p, 0, 1);
+    options.real("--temp --temperature", "T", "temperature, 0 = always the most likely (default: the model's, else 0.8)", &sampler.temperature, -1, 1000);
+    integer32("--top-k", "among the N most likely, 0 = all (default: the model's, else 40)", &sampler.top_k, -1);
+    options.real("--top-p", "P", "among the most likely that together have probability P (default: the model's, else 0.95)", &sampler.top_p, 0, 1e9);
+    options.real("--min-p", "P", "at least P times as likely as the most likely (default: the model's, else 0.05)", &sampler.min_p, 0, 1);
     integer32("--repeat-last-n", "tokens that the penalties look back, -1 = all (default 64)", &sampler.repeat_last_n, -1);
-    options.real("--repeat-penalty", "X", "divides the logits of repeated tokens (default 1)", &sampler.repeat_penalty, 1e-3, 1e3);
+    options.real("--repeat-penalty", "X", "divides the logits of repeated tokens (default: the model's, else 1)", &sampler.repeat_penalty, 1e-3, 1e3);
     options.real("--presence-penalty", "X", "taken from the logits of repeated tokens (default 0)", &sampler.presence_penalty, -1e3, 1e3);
     options.real("--frequency-penalty", "X", "taken for each repetition (default 0)", &sampler.frequency_penalty, -1e3, 1e3);
     options.call("-l --logit-bias", "ID+X|ID-X", "changes a token's logit, -inf forbids it; repeatable", [&sampler](const std::string& text) -> Status {
@@ -210,6 +213,41 @@ std::string unescape(std::string_view text) {
             default: out += '\\', out += next;
         }
     }
+    return out;
+}
+
+namespace {
+
+std::optional<double> number_of(const Metadata& metadata, const std::string& key) {
+    if (const auto whole = metadata.get_i64(key); whole && *whole) return static_cast<double>(**whole);
+    if (const auto real = metadata.get_f32(key); real && *real) return static_cast<double>(**real);
+    return {};
+}
+
+}  // namespace
+
+SamplerOptions settled_sampler(const RunOptions& given, const Metadata& metadata) {
+    SamplerOptions out = given.sampler;
+    const SamplerOptions usual;
+    std::string told;
+    const auto settle = [&](auto& value, bool open, auto usual_value, const char* key, const char* option, double low) {
+        if (!open) return;
+        value = usual_value;
+        const auto found = number_of(metadata, std::string("general.sampling.") + key);
+        if (!found) return;
+        if (!(*found >= low && *found <= 1e9)) {
+            log_warning(format_text("general.sampling.%s: %g is out of range and not used", key, *found));
+            return;
+        }
+        value = static_cast<std::decay_t<decltype(value)>>(*found);
+        told += format_text(" %s %g", option, *found);
+    };
+    settle(out.temperature, std::isnan(out.temperature), usual.temperature, "temp", "--temp", -1);
+    settle(out.top_k, out.top_k == kFromModel, usual.top_k, "top_k", "--top-k", -1);
+    settle(out.top_p, std::isnan(out.top_p), usual.top_p, "top_p", "--top-p", 0);
+    settle(out.min_p, std::isnan(out.min_p), usual.min_p, "min_p", "--min-p", 0);
+    settle(out.repeat_penalty, std::isnan(out.repeat_penalty), usual.repeat_penalty, "penalty_repeat", "--repeat-penalty", 1e-3);
+    if (!told.empty()) log_info("tokens are chosen as the model's file says:" + told);
     return out;
 }
 

@@ -1,16 +1,21 @@
 // The options of `run`: names, short forms and defaults as in the ecosystem's runner.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "cli/shared_options.h"
+#include "gguf/gguf.h"
 #include "model/sampler.h"
 #include "text/chat.h"
 
 namespace quant {
+
+inline constexpr int32_t kFromModel = std::numeric_limits<int32_t>::min();
 
 struct RunOptions {
     std::string model;
@@ -31,11 +36,15 @@ struct RunOptions {
     std::vector<std::string> stops;
     KvType k_type = KvType::f16, v_type = KvType::f16;
     std::vector<AdapterChoice> adapters;
-    SamplerOptions sampler;         // seed not yet set
+    // Seed not yet set. What the user does not say (not a number, kFromModel) is the model's to say.
+    SamplerOptions sampler{.temperature = NAN, .top_k = kFromModel, .top_p = NAN, .min_p = NAN, .repeat_penalty = NAN, .logit_bias = {}};
 };
 
 // false: --help was printed. Sets the log level; warns about options that have no effect here.
 Result<bool> parse_run_options(Arguments arguments, RunOptions* out);
+
+// Fills what the user left open: from the model's file, else the usual values.
+SamplerOptions settled_sampler(const RunOptions& given, const Metadata& metadata);
 
 // "\n" and the like, \xHH included, as the bytes they stand for; an unknown escape stays as it is.
 std::string unescape(std::string_view text);

@@ -39,6 +39,12 @@ keeps() { # an answer is the same whether the chat went on or was taken up later
     printf '/load %s\nAnd now?\n' "$work/kept" | talk >"$work/later" && cat "$work/answer" "$work/later" | cmp - "$work/whole"
 }
 check save_and_load keeps
+shifts() { # a full context: what stays moves down in the cache, and no turn is read anew
+    for turn in 1 2 3 4 5 6; do echo "Message number $turn of the king."; done |
+        "$quant" run -m $tiny --chat-template chatml --temp 0 -n 30 -c 400 --verbose -sys 'Be brief.' >/dev/null 2>"$work/err" &&
+        grep -Eq 'the context is full: [0-9]+ tokens leave the cache, [0-9]+ behind them move down' "$work/err"
+}
+check full_context_moves_the_cache_down shifts
 tells() { # mistakes in a chat are told, and the chat goes on
     printf '/foo\n/load no/such\n/save\n/regen\n/load Makefile\nWho are you?\n/quit\nnever\n' | talk 2>"$work/err" | cmp - "$work/answer" || return 1
     for words in "unknown command '/foo'" 'no/such' "a file's name is missing" 'no message yet' 'no saved chat'; do

@@ -21,6 +21,13 @@ check greedy_text_in_small_batches same $golden/tiny.txt "$quant" run -m $tiny -
 check link_named_run same $golden/tiny.txt "$(dirname "$quant")/run" -m $tiny -f $golden/tiny-prompt.txt -n 64 --temp 0 --quiet
 
 generate() { "$quant" run -m $tiny --quiet "$@"; }
+asks() { # the makers' choice, kept in the file, holds where the user says nothing
+    "$quant" quantize $tiny "$work/asks.gguf" copy --quiet --force --override-kv general.sampling.temp=float:0 --override-kv general.sampling.top_k=int:5 || return 1
+    "$quant" run -m "$work/asks.gguf" -f $golden/tiny-prompt.txt -n 64 2>"$work/err" | cmp - $golden/tiny.txt || return 1
+    grep -qF 'as the model'"'"'s file says: --temp 0 --top-k 5' "$work/err" || { cat "$work/err"; return 1; }
+    "$quant" run -m "$work/asks.gguf" -f $golden/tiny-prompt.txt -n 64 --temp 1 -s 3 --quiet >"$work/a" && ! cmp -s "$work/a" $golden/tiny.txt
+}
+check model_chooses_its_sampling asks
 seeds() {
     generate -p 'The king' -n 40 -s 5 >"$work/a" && generate -p 'The king' -n 40 -s 5 -t 1 >"$work/b" && generate -p 'The king' -n 40 -s 6 >"$work/c" || return 1
     cmp "$work/a" "$work/b" && ! cmp -s "$work/a" "$work/c"
