@@ -9,6 +9,7 @@ void fill_avx2(Kernels& table) {
     fill_avx2_float(table);
     fill_avx2_gemv(table);
     fill_avx2_gemm(table);
+    fill_avx2_grid(table);
 }
 
 }  // namespace quant

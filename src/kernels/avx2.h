@@ -9,5 +9,6 @@ void fill_avx2_operations(Kernels& table);
 void fill_avx2_float(Kernels& table);
 void fill_avx2_gemv(Kernels& table);
 void fill_avx2_gemm(Kernels& table);
+void fill_avx2_grid(Kernels& table);
 
 }  // namespace quant

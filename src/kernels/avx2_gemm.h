@@ -3,7 +3,7 @@
 //
 // vpmaddubsw multiplies four broadcast activation bytes into 8 rows, vpmaddwd adds each row's two halves.
 // Codes of at most 15 stay in int16 for a whole group of 32: 8 steps * 2 * 15 * 127 < 2^15; 31: half a group; 63: two
-// steps. Signed codes go in as |w| and x * sign(w), one step at a time.
+// steps; 127: one. Signed codes go in as |w| and x * sign(w), one step at a time.
 #pragma once
 
 #include "kernels/avx2_panel.h"
@@ -14,7 +14,7 @@ namespace {
 inline __m256i broadcast4(const int8_t* at) { return _mm256_set1_epi32(static_cast<int>(load32(at))); }
 
 // Steps of four k that stay in int16.
-constexpr int steps_in_16(PanelKind kind) { return kind.is_signed ? 1 : kind.max <= 15 ? 8 : kind.max <= 31 ? 4 : 2; }
+constexpr int steps_in_16(PanelKind kind) { return kind.is_signed ? 1 : kind.max <= 15 ? 8 : kind.max <= 31 ? 4 : kind.max <= 63 ? 2 : 1; }
 
 // Makes the compiler finish this sum before the next: GCC would regroup integer additions into a tree, whose leaves do
 // not fit the registers.

@@ -28,7 +28,7 @@ enum class Style { pairs16, sums32 };
 
 // What the inner loop must know of a format. Formats of one kind share its code.
 struct PanelKind {
-    int max = 0;                  // largest code, rounded up to what matters: 15, 31, 63; 0 where the style does not care
+    int max = 0;                  // largest code, rounded up to what matters: 15, 31, 63, 127; 0 where the style does not care
     bool is_signed = false;       // codes are signed
     bool integer_scales = false;  // scale16 holds integers, scale the super-block's
     bool float_scales = false;    // scale16 holds floats, scale is not used
@@ -46,7 +46,7 @@ struct Traits {
         if constexpr (F::kSuper) super16 = F::kGroup == 16;
         if (style == Style::pairs16) {
             kind.is_signed = F::kMax == 128;
-            kind.max = F::kMax <= 15 ? 15 : F::kMax <= 31 ? 31 : F::kMax <= 63 ? 63 : 0;
+            kind.max = F::kMax <= 15 ? 15 : F::kMax <= 31 ? 31 : F::kMax <= 63 ? 63 : F::kMax <= 127 ? 127 : 0;
             kind.integer_scales = super16;
         }
         kind.float_scales = F::kScalePer16 || (super16 && style == Style::sums32);
@@ -96,8 +96,12 @@ inline __m256i raised(__m256i codes) {
 
 template <class F, Style style>
 inline void unpack_super(const uint8_t* b, RowPart& part) {
+    if constexpr (requires { F::all_codes(b, part.codes); }) {
+        F::all_codes(b, part.codes);
+    } else {
 #pragma GCC unroll 8
-    for (int g = 0; g < 8; ++g) part.codes[g] = raised<F, style>(F::codes(b, g));
+        for (int g = 0; g < 8; ++g) part.codes[g] = raised<F, style>(F::codes(b, g));
+    }
     const __m256i scales = F::scales16(b);
     const float d = F::scale(b);
     if constexpr (F::kGroup == 32) {

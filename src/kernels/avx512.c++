@@ -8,6 +8,7 @@ void fill_avx512(Kernels& table) {
     fill_avx512_float(table);
     fill_avx512_gemv(table);
     fill_avx512_gemm(table);
+    fill_avx512_grid(table);
 }
 
 }  // namespace quant

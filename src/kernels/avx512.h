@@ -15,5 +15,6 @@ namespace quant {
 void fill_avx512_float(Kernels& table);
 void fill_avx512_gemv(Kernels& table);
 void fill_avx512_gemm(Kernels& table);
+void fill_avx512_grid(Kernels& table);
 
 }  // namespace quant
