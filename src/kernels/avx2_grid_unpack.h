@@ -15,44 +15,92 @@ namespace {
 inline void store256(void* at, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(at), v); }
 inline __m128i load64_low(const void* at) { return _mm_loadl_epi64(static_cast<const __m128i*>(at)); }
 
-// x with the sign of each byte turned where its bit of 32 is set.
-inline __m256i with_signs(__m256i x, const void* signs) {
+// The signs of a block, or other bits: one for each weight.
+struct Signs {
 #if defined(QUANT_KERNELS_VNNI)
-    return _mm256_mask_sub_epi8(x, load32(signs), _mm256_setzero_si256(), x);
+    alignas(32) uint32_t of_group[8];
 #else
-    const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,  //
-                                            2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    __m256i halves;  // two bytes of each group in the low half, two in the high one
+#endif
+};
+
+inline Signs signs_of_halves(__m256i halves) {
+    Signs out;
+#if defined(QUANT_KERNELS_VNNI)
+    const __m128i first = _mm256_castsi256_si128(halves), second = _mm256_extracti128_si256(halves, 1);
+    store256(out.of_group, _mm256_set_m128i(_mm_unpackhi_epi16(first, second), _mm_unpacklo_epi16(first, second)));
+#else
+    out.halves = halves;
+#endif
+    return out;
+}
+
+// Bytes of parts of 8 weights, in the order of the weights.
+inline __m256i halves_of(__m256i bytes) {
+    const __m256i words = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,  //
+                                           0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    return _mm256_permute4x64_epi64(_mm256_shuffle_epi8(bytes, words), 0xd8);
+}
+inline Signs signs_of(__m256i bytes) {
+#if defined(QUANT_KERNELS_VNNI)
+    Signs out;
+    store256(out.of_group, bytes);
+    return out;
+#else
+    return signs_of_halves(halves_of(bytes));
+#endif
+}
+
+// Byte i / 8 of each half of `halves` for group `group`.
+inline __m256i spread_bytes(__m256i halves, int group) {
+    const __m256i first = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,  //
+                                           0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    return _mm256_shuffle_epi8(halves, _mm256_add_epi8(first, _mm256_set1_epi8(static_cast<char>(2 * group))));
+}
+
+// x with the sign of each byte turned where its bit is set. `group` is a constant once the caller's loop is unrolled.
+inline __m256i with_signs(__m256i x, const Signs& signs, int group) {
+#if defined(QUANT_KERNELS_VNNI)
+    return _mm256_mask_mov_epi8(x, signs.of_group[group], _mm256_sub_epi8(_mm256_setzero_si256(), x));
+#else
     // With all bits but the wanted one set a byte is 255, or 255 - 2^i; adding 129 (130 for i = 7) makes the first negative
     // and the second positive, and neither zero.
     const __m256i others = _mm256_set1_epi64x(0x7fbfdfeff7fbfdfell);
     const __m256i add = _mm256_set1_epi64x(static_cast<long long>(0x8281818181818181ull));
-    const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(load32(signs))), spread);
+    const __m256i bytes = spread_bytes(signs.halves, group);
     return _mm256_sign_epi8(x, _mm256_add_epi8(_mm256_or_si256(bytes, others), add));
 #endif
 }
 
 // Bytes of 7 bits get an eighth that makes the number of bits even.
 inline __m256i even_signs(__m256i sevens) {
-    __m256i fold = _mm256_xor_si256(sevens, _mm256_srli_epi32(sevens, 4));
-    fold = _mm256_xor_si256(fold, _mm256_srli_epi32(fold, 2));
-    fold = _mm256_xor_si256(fold, _mm256_srli_epi32(fold, 1));
-    return _mm256_or_si256(sevens, _mm256_slli_epi32(_mm256_and_si256(fold, _mm256_set1_epi8(1)), 7));
+    const __m256i odd_bits = _mm256_broadcastsi128_si256(  // bit 7 of entry i: whether i has an odd number of bits
+        _mm_setr_epi8(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0));
+    const __m256i upper = _mm256_and_si256(_mm256_srli_epi16(sevens, 4), _mm256_set1_epi8(7));
+    return _mm256_xor_si256(_mm256_xor_si256(sevens, _mm256_shuffle_epi8(odd_bits, sevens)), _mm256_shuffle_epi8(odd_bits, upper));
 }
 
-// The low 28 bits of each lane: four sevens -> four bytes.
-inline __m256i spread_sevens(__m256i v) {
-    const __m256i seven = _mm256_set1_epi32(0x7f);
-    const __m256i a = _mm256_and_si256(v, seven);
-    const __m256i b = _mm256_and_si256(_mm256_slli_epi32(v, 1), _mm256_slli_epi32(seven, 8));
-    const __m256i c = _mm256_and_si256(_mm256_slli_epi32(v, 2), _mm256_slli_epi32(seven, 16));
-    const __m256i d = _mm256_and_si256(_mm256_slli_epi32(v, 3), _mm256_slli_epi32(seven, 24));
-    return _mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(c, d));
+// In each 128 bits of v the low 28 bits of the words at bytes `a` and `b`, each with four sevens -> eight words of 7 bits: the
+// first two of both, then the last two.
+inline __m256i sevens_at(__m256i v, int a, int b) {
+    const auto byte = [](int i) { return static_cast<char>(i); };
+    const __m128i spread = _mm_setr_epi8(byte(a), byte(a + 1), byte(a), byte(a + 1), byte(b), byte(b + 1), byte(b), byte(b + 1),
+                                         byte(a + 1), byte(a + 2), byte(a + 2), byte(a + 3), byte(b + 1), byte(b + 2), byte(b + 2),
+                                         byte(b + 3));
+    // Now at bits 0, 7, 6, 5: to the top, then down.
+    const __m256i up = _mm256_setr_epi16(512, 4, 512, 4, 8, 16, 8, 16, 512, 4, 512, 4, 8, 16, 8, 16);
+    return _mm256_srli_epi16(_mm256_mullo_epi16(_mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(spread)), up), 9);
+}
+// Results of sevens_at for all groups -> signs; `order` of words of 32 bits brings pairs of groups into their order.
+inline Signs signs_of_sevens(__m256i first, __m256i second, __m256i order) {
+    return signs_of_halves(_mm256_permutevar8x32_epi32(even_signs(_mm256_packus_epi16(first, second)), order));
 }
 
 // 8 lanes, each at most 2^15 - 1 -> int16, twice.
-inline __m256i pack_twice(__m256i v) {
-    return _mm256_permute4x64_epi64(_mm256_packs_epi32(v, v), 0x88);
-}
+inline __m256i pack_twice(__m256i v) { return _mm256_permute4x64_epi64(_mm256_packs_epi32(v, v), 0x88); }
+
+// Words of signs and, in the top four bits, s -> 2s + 1.
+inline __m256i odd_tops(__m256i words) { return _mm256_or_si256(_mm256_srli_epi32(words, 27), _mm256_set1_epi32(1)); }
 
 // 2s + 1
 inline __m256i odd(__m256i s16) { return _mm256_or_si256(_mm256_add_epi16(s16, s16), _mm256_set1_epi16(1)); }
@@ -68,14 +116,20 @@ inline __m256i four_points(const uint64_t* grid, const uint16_t* index) {
     return four_points(grid, index[0], index[1], index[2], index[3]);
 }
 
+// Indices made by vectors, to be read one by one. Through memory: compilers would rather take each out of the register with
+// two instructions than load it with one.
+template <int n>
+struct Indices {
+    alignas(32) uint16_t at[n];
+    void finish() { __asm__("" : "+m"(*this)); }
+};
+
 template <class Index>
 inline __m256i eight_points(const uint32_t* grid, const Index* index) {
     const auto four = [grid](const Index* i) {
-        const auto at = [=](int n) { return static_cast<int>(grid[i[n]]); };
-        __m128i v = _mm_cvtsi32_si128(at(0));
-        v = _mm_insert_epi32(v, at(1), 1);
-        v = _mm_insert_epi32(v, at(2), 2);
-        return _mm_insert_epi32(v, at(3), 3);
+        const auto at = [=](int n) { return _mm_load_ss(reinterpret_cast<const float*>(grid + i[n])); };
+        const __m128 two = _mm_insert_ps(at(0), at(1), 0x10);
+        return _mm_castps_si128(_mm_insert_ps(_mm_insert_ps(two, at(2), 0x20), at(3), 0x30));
     };
     return _mm256_set_m128i(four(index + 4), four(index));
 }
@@ -94,7 +148,7 @@ inline void unsigned_codes(const uint8_t* b, __m256i* out) {
     for (int g = 0; g < 8; ++g) {
         __m256i points = F::points(b, ready, g);
         if constexpr (F::kHalved) points = _mm256_srli_epi16(points, 1);  // all even
-        if constexpr (F::kSigned) points = _mm256_add_epi8(with_signs(points, F::signs(b, ready, g)), _mm256_set1_epi8(F::kOffset));
+        if constexpr (F::kSigned) points = _mm256_add_epi8(with_signs(points, ready.signs, g), _mm256_set1_epi8(F::kOffset));
         out[g] = points;
     }
 }
@@ -108,21 +162,23 @@ struct GridIq2 : GridBlock {
 
 struct IQ2_XXS : GridIq2 {
     static constexpr int kBytes = 66;
-    struct alignas(32) Ready {
-        uint32_t signs[8];
+    struct Ready {
+        Signs signs;
     };
-    static __m256i words(const uint8_t* b) {  // signs and scale of each group
-        const __m256 low = _mm256_castsi256_ps(load256(b + 2)), high = _mm256_castsi256_ps(load256(b + 34));
-        return _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(low, high, 0xdd)), 0xd8);
+    static void prepare(const uint8_t* b, Ready& ready) {
+        ready.signs = signs_of_sevens(sevens_at(load256(b + 2), 4, 12), sevens_at(load256(b + 34), 4, 12),
+                                      _mm256_setr_epi32(0, 4, 2, 6, 1, 5, 3, 7));
     }
-    static void prepare(const uint8_t* b, Ready& ready) { store256(ready.signs, even_signs(spread_sevens(words(b)))); }
-    static const void* signs(const uint8_t*, const Ready& ready, int group) { return ready.signs + group; }
     static __m256i points(const uint8_t* b, const Ready&, int group) {
-        const uint32_t i = load32(b + 2 + 8 * group);
-        return four_points(kIq2XxsGrid.points, i & 255, i >> 8 & 255, i >> 16 & 255, i >> 24);
+        const uint8_t* i = b + 2 + 8 * group;
+        return four_points(kIq2XxsGrid.points, i[0], i[1], i[2], i[3]);
     }
     static void all_codes(const uint8_t* b, __m256i* out) { unsigned_codes<IQ2_XXS>(b, out); }
-    static __m256i scales16(const uint8_t* b) { return odd(pack_twice(_mm256_srli_epi32(words(b), 28))); }
+    static __m256i scales32(const uint8_t* b) {
+        const __m256 low = _mm256_castsi256_ps(load256(b + 2)), high = _mm256_castsi256_ps(load256(b + 34));
+        return odd_tops(_mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(low, high, 0xdd)), 0xd8));
+    }
+    static __m256i scales16(const uint8_t* b) { return pack_twice(scales32(b)); }
 };
 
 // Nibbles of 8 bytes in order -> 2s + 1 as int16.
@@ -134,20 +190,23 @@ inline __m256i odd_nibbles(const uint8_t* at) {
 
 struct IQ2_XS : GridIq2 {
     static constexpr int kBytes = 74, kGroup = 16;
-    struct alignas(32) Ready {
-        uint16_t index[32];
-        uint32_t signs[8];
+    struct Ready {
+        Indices<32> index;
+        Signs signs;
     };
     static void prepare(const uint8_t* b, Ready& ready) {
         const __m256i low = load256(b + 2), high = load256(b + 34), index = _mm256_set1_epi16(511);
-        store256(ready.index, _mm256_and_si256(low, index));
-        store256(ready.index + 16, _mm256_and_si256(high, index));
+        store256(ready.index.at, _mm256_and_si256(low, index));
+        store256(ready.index.at + 16, _mm256_and_si256(high, index));
         const __m256i sevens = _mm256_packus_epi16(_mm256_srli_epi16(low, 9), _mm256_srli_epi16(high, 9));
-        store256(ready.signs, even_signs(_mm256_permute4x64_epi64(sevens, 0xd8)));
+        const __m256i words = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,  //
+                                               0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+        const __m256i pairs = _mm256_shuffle_epi8(even_signs(sevens), words);
+        ready.signs = signs_of_halves(_mm256_permutevar8x32_epi32(pairs, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+        ready.index.finish();
     }
-    static const void* signs(const uint8_t*, const Ready& ready, int group) { return ready.signs + group; }
     static __m256i points(const uint8_t*, const Ready& ready, int group) {
-        return four_points(kIq2XsGrid.points, ready.index + 4 * group);
+        return four_points(kIq2XsGrid.points, ready.index.at + 4 * group);
     }
     static void all_codes(const uint8_t* b, __m256i* out) { unsigned_codes<IQ2_XS>(b, out); }
     static __m256i scales16(const uint8_t* b) { return odd_nibbles(b + 66); }
@@ -162,20 +221,22 @@ inline __m256i bytes_in_words(const uint8_t* at, int first) {
 
 struct IQ2_S : GridIq2 {
     static constexpr int kBytes = 82, kGroup = 16;
-    struct alignas(32) Ready {
-        uint16_t index[32];
+    struct Ready {
+        Indices<32> index;
+        Signs signs;
     };
     static void prepare(const uint8_t* b, Ready& ready) {
         const __m256i move = _mm256_set1_epi64x(0x0004001000400100ll);  // to bits 8, 9
         for (int half = 0; half < 2; ++half) {
             const __m256i top = _mm256_mullo_epi16(bytes_in_words(b + 66, 4 * half), move);
             const __m256i low = _mm256_cvtepu8_epi16(load128(b + 2 + 16 * half));
-            store256(ready.index + 16 * half, _mm256_or_si256(low, _mm256_and_si256(top, _mm256_set1_epi16(0x300))));
+            store256(ready.index.at + 16 * half, _mm256_or_si256(low, _mm256_and_si256(top, _mm256_set1_epi16(0x300))));
         }
+        ready.index.finish();
+        ready.signs = signs_of(load256(b + 34));
     }
-    static const void* signs(const uint8_t* b, const Ready&, int group) { return b + 34 + 4 * group; }
     static __m256i points(const uint8_t*, const Ready& ready, int group) {
-        return four_points(kIq2SGrid.points, ready.index + 4 * group);
+        return four_points(kIq2SGrid.points, ready.index.at + 4 * group);
     }
     static void all_codes(const uint8_t* b, __m256i* out) { unsigned_codes<IQ2_S>(b, out); }
     static __m256i scales16(const uint8_t* b) { return odd_nibbles(b + 74); }
@@ -185,33 +246,38 @@ struct IQ2_S : GridIq2 {
 
 struct IQ3_XXS : GridBlock {  // levels 4 12 20 28 36 44 52 62
     static constexpr int kBytes = 98, kOffset = 31, kMax = 62, kHalved = 1;
-    struct alignas(32) Ready {
-        uint32_t signs[8];
+    struct Ready {
+        Signs signs;
     };
-    static void prepare(const uint8_t* b, Ready& ready) { store256(ready.signs, even_signs(spread_sevens(load256(b + 66)))); }
-    static const void* signs(const uint8_t*, const Ready& ready, int group) { return ready.signs + group; }
+    static void prepare(const uint8_t* b, Ready& ready) {
+        const __m256i words = load256(b + 66);
+        ready.signs = signs_of_sevens(sevens_at(words, 0, 4), sevens_at(words, 8, 12), _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+    }
     static __m256i points(const uint8_t* b, const Ready&, int group) { return eight_points(kIq3XxsGrid.points, b + 2 + 8 * group); }
     static void all_codes(const uint8_t* b, __m256i* out) { unsigned_codes<IQ3_XXS>(b, out); }
     static float scale(const uint8_t* b) { return half_at(b) * 0.5f; }
-    static __m256i scales16(const uint8_t* b) { return odd(pack_twice(_mm256_srli_epi32(load256(b + 66), 28))); }
+    static __m256i scales32(const uint8_t* b) { return odd_tops(load256(b + 66)); }
+    static __m256i scales16(const uint8_t* b) { return pack_twice(scales32(b)); }
 };
 
 struct IQ3_S : GridBlock {  // levels 1 3 ... 15
     static constexpr int kBytes = 110, kOffset = 15, kMax = 30;
-    struct alignas(32) Ready {
-        uint16_t index[64];
+    struct Ready {
+        Indices<64> index;
+        Signs signs;
     };
     static void prepare(const uint8_t* b, Ready& ready) {
         for (int half = 0; half < 2; ++half) {
             const __m256i low = load256(b + 2 + 32 * half), top = bits_to_bytes(b + 66 + 4 * half, 1);
             const __m256i a = _mm256_unpacklo_epi8(low, top), c = _mm256_unpackhi_epi8(low, top);
-            store256(ready.index + 32 * half, _mm256_permute2x128_si256(a, c, 0x20));
-            store256(ready.index + 32 * half + 16, _mm256_permute2x128_si256(a, c, 0x31));
+            store256(ready.index.at + 32 * half, _mm256_permute2x128_si256(a, c, 0x20));
+            store256(ready.index.at + 32 * half + 16, _mm256_permute2x128_si256(a, c, 0x31));
         }
+        ready.index.finish();
+        ready.signs = signs_of(load256(b + 74));
     }
-    static const void* signs(const uint8_t* b, const Ready&, int group) { return b + 74 + 4 * group; }
     static __m256i points(const uint8_t*, const Ready& ready, int group) {
-        return eight_points(kIq3SGrid.points, ready.index + 8 * group);
+        return eight_points(kIq3SGrid.points, ready.index.at + 8 * group);
     }
     static void all_codes(const uint8_t* b, __m256i* out) { unsigned_codes<IQ3_S>(b, out); }
     static float scale(const uint8_t* b) { return half_at(b); }
@@ -227,8 +293,8 @@ struct IQ3_S : GridBlock {  // levels 1 3 ... 15
 struct IQ1_S : GridBlock {
     static constexpr bool kSigned = false, kMinimum = true;
     static constexpr int kBytes = 50, kOffset = 0, kMax = 2;
-    struct alignas(32) Ready {
-        uint16_t index[32];
+    struct Ready {
+        Indices<32> index;
     };
     static void prepare(const uint8_t* b, Ready& ready) {
         // Part p of a group has bits 3p to 3p + 2 of its word: to bits 8 to 10, up by multiplying and the last one down by 1.
@@ -239,11 +305,12 @@ struct IQ1_S : GridBlock {
             const __m256i words = _mm256_shuffle_epi8(_mm256_set1_epi64x(static_cast<long long>(load64(b + 34 + 8 * half))), pattern);
             const __m256i top = _mm256_blend_epi16(_mm256_mullo_epi16(words, up), _mm256_srli_epi16(words, 1), 0x88);
             const __m256i low = _mm256_cvtepu8_epi16(load128(b + 2 + 16 * half));
-            store256(ready.index + 16 * half, _mm256_or_si256(low, _mm256_and_si256(top, _mm256_set1_epi16(0x700))));
+            store256(ready.index.at + 16 * half, _mm256_or_si256(low, _mm256_and_si256(top, _mm256_set1_epi16(0x700))));
         }
+        ready.index.finish();
     }
     static __m256i points(const uint8_t*, const Ready& ready, int group) {
-        return four_points(kIq1Grid.points, ready.index + 4 * group);
+        return four_points(kIq1Grid.points, ready.index.at + 4 * group);
     }
     static void all_codes(const uint8_t* b, __m256i* out) { unsigned_codes<IQ1_S>(b, out); }
     static float scale(const uint8_t* b) { return half_at(b); }
@@ -262,9 +329,9 @@ struct IQ1_S : GridBlock {
 struct IQ1_M : GridBlock {  // codes are eighths: 8 * (level - 1) +- 1, raised by 9
     static constexpr bool kSigned = false;
     static constexpr int kBytes = 56, kGroup = 16, kOffset = 9, kMax = 18;
-    struct alignas(32) Ready {
-        uint16_t index[32];
-        uint8_t delta[32];  // 0 or 2, of 8 weights
+    struct Ready {
+        Indices<32> index;
+        __m256i delta;  // 0 or 2, of 8 weights; halves as in Signs
     };
     static void prepare(const uint8_t* b, Ready& ready) {
         const __m128i bytes = load128(b + 32);
@@ -273,17 +340,16 @@ struct IQ1_M : GridBlock {  // codes are eighths: 8 * (level - 1) +- 1, raised b
             const __m256i first = _mm256_and_si256(_mm256_slli_epi32(lanes, 8), _mm256_set1_epi32(0x700));
             const __m256i second = _mm256_and_si256(_mm256_slli_epi32(lanes, 20), _mm256_set1_epi32(0x7000000));
             const __m256i low = _mm256_cvtepu8_epi16(load128(b + 16 * half));
-            store256(ready.index + 16 * half, _mm256_or_si256(low, _mm256_or_si256(first, second)));
+            store256(ready.index.at + 16 * half, _mm256_or_si256(low, _mm256_or_si256(first, second)));
         }
+        ready.index.finish();
         const __m256i pairs = _mm256_cvtepu8_epi16(bytes);
         const __m256i nibbles = _mm256_or_si256(_mm256_srli_epi16(pairs, 2), _mm256_slli_epi16(pairs, 2));
-        store256(ready.delta, _mm256_andnot_si256(nibbles, _mm256_set1_epi16(0x0202)));
+        ready.delta = halves_of(_mm256_andnot_si256(nibbles, _mm256_set1_epi16(0x0202)));
     }
     static __m256i points(const uint8_t*, const Ready& ready, int group) {
-        const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,  //
-                                                2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
-        const __m256i delta = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(load32(ready.delta + 4 * group))), spread);
-        return _mm256_or_si256(_mm256_slli_epi16(four_points(kIq1Grid.points, ready.index + 4 * group), 3), delta);
+        const __m256i delta = spread_bytes(ready.delta, group);
+        return _mm256_or_si256(_mm256_slli_epi16(four_points(kIq1Grid.points, ready.index.at + 4 * group), 3), delta);
     }
     static void all_codes(const uint8_t* b, __m256i* out) { unsigned_codes<IQ1_M>(b, out); }
     static float scale(const uint8_t* b) {
