@@ -8,6 +8,7 @@ void fill_neon(Kernels& table) {
     fill_neon_operations(table);
     fill_neon_float(table);
     fill_neon_products(table);
+    fill_neon_grid(table);
 }
 
 }  // namespace quant

@@ -8,5 +8,9 @@ namespace quant {
 void fill_neon_operations(Kernels& table);
 void fill_neon_float(Kernels& table);
 void fill_neon_products(Kernels& table);
+void fill_neon_grid(Kernels& table);
+// The other families of the tables above plain NEON, whose first files fill them.
+void fill_neon_dotprod_grid(Kernels& table);
+void fill_neon_i8mm_grid(Kernels& table);
 
 }  // namespace quant

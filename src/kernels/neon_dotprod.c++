@@ -2,6 +2,7 @@
 #if defined(__aarch64__)
 #include "kernels/neon_dotprod.h"
 #include "kernels/block_formats.h"
+#include "kernels/neon.h"
 
 namespace quant {
 
@@ -12,6 +13,7 @@ void fill_neon_dotprod(Kernels& table) {
 #define SET(F, slot) set_gemm<Dotprod, F>(table, FormatSlot::slot, "gemm_" #slot "_q8_neon_dotprod");
     QUANT_STOCK_BLOCKS(SET)
 #undef SET
+    fill_neon_dotprod_grid(table);
 }
 
 }  // namespace quant

@@ -2,6 +2,7 @@
 #if defined(__aarch64__)
 #include "kernels/neon_i8mm.h"
 #include "kernels/block_formats.h"
+#include "kernels/neon.h"
 
 namespace quant {
 
@@ -9,6 +10,7 @@ void fill_neon_i8mm(Kernels& table) {
 #define SET(F, slot) set_gemm<I8mm, F>(table, FormatSlot::slot, "gemm_" #slot "_q8_neon_i8mm");
     QUANT_STOCK_BLOCKS(SET)
 #undef SET
+    fill_neon_i8mm_grid(table);
 }
 
 }  // namespace quant
