@@ -1,7 +1,9 @@
 // The list of formats, 16-bit floats, and decoding: against vectors that a peer wrote, against formulas, of any bytes.
 #include <bit>
 #include <cmath>
+#include <fstream>
 #include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -9,6 +11,7 @@
 #include "base/cpu.h"
 #include "base/rng.h"
 #include "formats/format.h"
+#include "formats/grids.h"
 #include "tests/check.h"
 #include "tests/unit/vectors.h"
 
@@ -166,6 +169,64 @@ TEST(decodes_shared_vectors) {
         }
     }
     CHECK_MSG(files >= 72, std::to_string(files));
+}
+
+namespace {
+
+// The points of a book as lists of levels, `lowest` standing for level 0 of the book (IQ1 counts from -1).
+template <class Grid>
+std::vector<std::vector<int>> points_of(const Grid& grid, int lowest) {
+    std::vector<std::vector<int>> all;
+    for (const auto point : grid.points) {
+        all.emplace_back();
+        for (size_t i = 0; i < sizeof point; ++i) all.back().push_back(static_cast<int>(point >> (8 * i) & 255) + lowest);
+    }
+    return all;
+}
+
+void check_book(const std::string& file, const std::vector<std::vector<int>>& points) {
+    std::ifstream in(file);
+    CHECK_MSG(in.is_open(), file);
+    size_t count = 0;
+    for (std::string line; std::getline(in, line); ++count) {
+        std::istringstream numbers(line);
+        std::vector<int> expected;
+        for (int level; numbers >> level;) expected.push_back(level);
+        CHECK_MSG(count < points.size() && points[count] == expected, file + " point " + std::to_string(count));
+    }
+    CHECK_MSG(count == points.size(), file);
+}
+
+}  // namespace
+
+TEST(code_books_are_the_published_ones) {
+    SHARED_OR_SKIP(shared);
+    const std::string folder = shared + "/reference/formats/grids/";
+    check_book(folder + "iq1s_grid.txt", points_of(kIq1Grid, -1));
+    check_book(folder + "iq2xxs_grid.txt", points_of(kIq2XxsGrid, 0));
+    check_book(folder + "iq2xs_grid.txt", points_of(kIq2XsGrid, 0));
+    check_book(folder + "iq2s_grid.txt", points_of(kIq2SGrid, 0));
+    check_book(folder + "iq3xxs_grid.txt", points_of(kIq3XxsGrid, 0));
+    check_book(folder + "iq3s_grid.txt", points_of(kIq3SGrid, 0));
+}
+
+// The same without those files: a sum over the published numbers, each times its place modulo 1009.
+TEST(code_books_have_their_points) {
+    const auto sum = [](const std::vector<std::vector<int>>& points) {
+        int64_t total = 0, place = 0;
+        for (const std::vector<int>& point : points)
+            for (const int level : point) total += level * (++place % 1009);
+        return total;
+    };
+    CHECK(sum(points_of(kIq1Grid, -1)) == 60497);
+    CHECK(sum(points_of(kIq2XxsGrid, 0)) == 19921117);
+    CHECK(sum(points_of(kIq2XsGrid, 0)) == 42052687);
+    CHECK(sum(points_of(kIq2SGrid, 0)) == 83868613);
+    CHECK(sum(points_of(kIq3XxsGrid, 0)) == 14355900);
+    CHECK(sum(points_of(kIq3SGrid, 0)) == 6583603);
+    for (uint32_t seven = 0; seven < 128; ++seven) {
+        CHECK((even_signs(seven) & 127) == seven && std::popcount(even_signs(seven)) % 2 == 0 && even_signs(seven) < 256);
+    }
 }
 
 TEST(plain_numbers) {
