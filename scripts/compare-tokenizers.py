@@ -77,9 +77,12 @@ def from_json(path):
 
 
 def from_vocab_and_merges(folder, steps):
-    from tokenizers import Tokenizer, models
+    from tokenizers import AddedToken, Tokenizer, models
     made = Tokenizer(models.BPE.from_file(f"{folder}/vocab.json", f"{folder}/merges.txt"))
     made.pre_tokenizer = steps
+    with open(f"{folder}/tokenizer_config.json", encoding="utf-8") as file:
+        for token in json.load(file)["added_tokens_decoder"].values():
+            made.add_tokens([AddedToken(token["content"], special=token["special"], normalized=False)])
     return lambda lines: [e.ids for e in made.encode_batch(lines, add_special_tokens=False)]
 
 

@@ -5,6 +5,7 @@
 #include "text/pretokenize.h"
 
 #include <algorithm>
+#include <array>
 #include <sstream>
 
 #include "text/unicode.h"
@@ -235,18 +236,21 @@ public:
             ranges_.emplace_back(first.code, last.code);
         }
         std::sort(ranges_.begin(), ranges_.end());
+        for (uint32_t code = 0; code < ascii_.size(); ++code) ascii_[code] = in_ranges(code);
     }
-    bool has(uint32_t code) const {
-        const auto after = std::upper_bound(ranges_.begin(), ranges_.end(), std::pair(code, UINT32_MAX));
-        return after != ranges_.begin() && code <= std::prev(after)->second;
-    }
+    bool has(uint32_t code) const { return code < ascii_.size() ? ascii_[code] : in_ranges(code); }
     size_t run(Text text, size_t at) const {  // the end of the run of members from `at`
         for (Glyph next = glyph_at(text, at); next.bytes && has(next.code); next = glyph_at(text, at)) at += next.bytes;
         return at;
     }
 
 private:
+    bool in_ranges(uint32_t code) const {
+        const auto after = std::upper_bound(ranges_.begin(), ranges_.end(), std::pair(code, UINT32_MAX));
+        return after != ranges_.begin() && code <= std::prev(after)->second;
+    }
     std::vector<std::pair<uint32_t, uint32_t>> ranges_;
+    std::array<bool, 128> ascii_{};
 };
 
 // \s?[...]+

@@ -38,10 +38,7 @@ uint32_t decoded(std::string_view text, size_t bytes) {
 
 uint8_t unicode_kind(uint32_t code) { return code < kDirect ? direct()[code] : search(code); }
 
-Glyph glyph_at(std::string_view text, size_t at) {
-    if (at >= text.size()) return {};
-    const auto first = static_cast<uint8_t>(text[at]);
-    if (first < 0x80) return {first, direct()[first], 1};
+Glyph wide_glyph_at(std::string_view text, size_t at) {
     const size_t bytes = utf8_length(text.substr(at));
     if (bytes == 0) return {0xFFFD, unicode_kind(0xFFFD), 1};
     const uint32_t code = decoded(text.substr(at), bytes);

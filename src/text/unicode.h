@@ -2,6 +2,7 @@
 // Knows nothing of tokens.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -32,6 +33,28 @@ struct Glyph {
     uint8_t kind = 0;
     uint8_t bytes = 0;  // 0: past the end
 };
-Glyph glyph_at(std::string_view text, size_t at);
+
+constexpr uint8_t ascii_kind(uint32_t code) {
+    constexpr std::string_view kSymbols = "$+<=>^`|~";
+    if (code >= 'A' && code <= 'Z') return kUpper;
+    if (code >= 'a' && code <= 'z') return kLower;
+    if (code >= '0' && code <= '9') return kNumber;
+    if (code == ' ' || (code >= '\t' && code <= '\r')) return kSpace;
+    if (code < '!' || code > '~') return 0;
+    return kSymbols.find(static_cast<char>(code)) != std::string_view::npos ? kSymbol : kPunctuation;
+}
+inline constexpr std::array<uint8_t, 128> kAsciiKinds = [] {
+    std::array<uint8_t, 128> kinds{};
+    for (uint32_t code = 0; code < 128; ++code) kinds[code] = ascii_kind(code);
+    return kinds;
+}();
+
+Glyph wide_glyph_at(std::string_view text, size_t at);  // of a byte from 0x80 on
+
+inline Glyph glyph_at(std::string_view text, size_t at) {
+    if (at >= text.size()) return {};
+    const auto first = static_cast<uint8_t>(text[at]);
+    return first < 0x80 ? Glyph{first, kAsciiKinds[first], 1} : wide_glyph_at(text, at);
+}
 
 }  // namespace quant

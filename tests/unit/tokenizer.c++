@@ -10,6 +10,7 @@
 #include "tests/check.h"
 #include "tests/full.h"
 #include "text/pretokenize.h"
+#include "text/unicode.h"
 
 using namespace quant;
 
@@ -124,6 +125,10 @@ std::string json_ids(const std::string& json, const std::string& key) {
 }
 
 }  // namespace
+
+TEST(kinds_of_ascii_are_those_of_the_table) {
+    for (uint32_t code = 0; code < 128; ++code) CHECK_MSG(kAsciiKinds[code] == unicode_kind(code), std::to_string(code));
+}
 
 TEST(words_of_every_pretokenizer) {
     const std::vector<std::string> texts = golden_texts();
