@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs test programs and shell tests, prints failures and skips as they come, ends with `N passed, N failed, N skipped`.
-# usage: tests/run.sh PROGRAM... ; each prints `ok NAME`, `FAIL NAME: why` or `SKIP NAME: why` per case.
+# usage: tests/run.sh PROGRAM... ; each prints `ok NAME`, `FAIL NAME: why` or `SKIP NAME: why` per case, and
+# `LOG TEXT` for what belongs in the log.
 set -u
 passed=0 failed=0 skipped=0
 work=$(mktemp -d)
@@ -22,7 +23,7 @@ for program in "$@"; do
         bad=1
         echo "FAIL $name: ran no case"
     fi
-    grep -E '^(FAIL|SKIP) ' "$work/out" | sed -E "s/^(FAIL|SKIP) /\1 $name /"
+    grep -E '^(FAIL|SKIP|LOG) ' "$work/out" | sed -E "s/^(FAIL|SKIP) /\1 $name /; s/^LOG //"
     [ "$bad" -eq 0 ] || tail -20 "$work/err"
     printf '%-28s %4d passed %3d failed %3d skipped %4d s\n' "$name" "$ok" "$bad" "$skip" $((SECONDS - started))
     passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))

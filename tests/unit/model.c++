@@ -95,15 +95,8 @@ void check_model(const std::string& folder, const std::string& file, double loos
     CHECK_MSG(usual <= loose, file + ": default logits differ by " + std::to_string(usual) + " of the range");
 }
 
-// Random models amplify: an int8 activation may tip a router. Trained ones are judged by KL divergence (quant
-// eval).
-constexpr double kLoose = 2e-3, kLooseBf16 = 2e-2, kLooseInt8 = 1.5e-1;
+constexpr double kLoose = 2e-3;
 const std::string kGolden = "tests/golden/stories260K";
-
-void check_shared(const std::string& name, double loose) {
-    SHARED_OR_SKIP(shared);
-    check_model(shared + "/models/arch/" + name, name + ".gguf", loose);
-}
 
 }  // namespace
 
@@ -112,25 +105,6 @@ TEST(logits_tiny) {
     SHARED_OR_SKIP(shared);
     check_model(shared + "/models/tiny", "tiny-f16.gguf", kLoose);
 }
-TEST(logits_llama) { check_shared("llama", kLoose); }
-TEST(logits_llama_linear) { check_shared("llama-linear", kLoose); }
-TEST(logits_llama3) { check_shared("llama3", kLooseBf16); }
-TEST(logits_mistral) { check_shared("mistral", kLooseBf16); }
-TEST(logits_qwen2) { check_shared("qwen2", kLooseBf16); }
-TEST(logits_qwen2_yarn) { check_shared("qwen2-yarn", kLoose); }
-TEST(logits_qwen3) { check_shared("qwen3", kLooseBf16); }
-TEST(logits_qwen3moe) { check_shared("qwen3moe", kLooseBf16); }
-TEST(logits_mixtral) { check_shared("mixtral", kLooseBf16); }
-TEST(logits_gemma2) { check_shared("gemma2", kLooseBf16); }
-TEST(logits_gemma3) { check_shared("gemma3", kLooseBf16); }
-TEST(logits_phi3) { check_shared("phi3", kLooseBf16); }
-TEST(logits_olmo2) { check_shared("olmo2", kLoose); }
-TEST(logits_granite) { check_shared("granite", kLooseBf16); }
-TEST(logits_smollm3) { check_shared("smollm3", kLooseBf16); }
-TEST(logits_gpt_oss) { check_shared("gpt-oss", kLooseBf16); }
-TEST(logits_gpt_oss_mxfp4) { check_shared("gpt-oss-mxfp4", kLooseInt8); }
-TEST(logits_gpt2) { check_shared("gpt2", kLoose); }
-
 TEST(batches_do_not_matter) {
     const ReferenceLogits reference = ReferenceLogits::load(kGolden);
     const auto model = load(kGolden + "/stories260K.gguf");
