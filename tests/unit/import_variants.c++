@@ -3,10 +3,13 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <tuple>
 
+#include "base/bytes.h"
 #include "base/json_writer.h"
 #include "convert/import/json.h"
 #include "convert/import/source.h"
+#include "convert/quantize.h"
 #include "tests/check.h"
 #include "tests/temporary_folder.h"
 
@@ -75,6 +78,20 @@ private:
     std::string original_;
     TemporaryFolder folder_;
 };
+
+uint64_t anonymous_bytes() {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+        if (line.starts_with("RssAnon:")) return std::stoull(line.substr(8)) * 1024;
+    return 0;
+}
+
+// ThreadSanitizer keeps several bytes of its own for each one touched, mapped files included.
+#ifdef __SANITIZE_THREAD__
+constexpr bool kShadowMemory = true;
+#else
+constexpr bool kShadowMemory = false;
+#endif
 
 // vocab.json and merges.txt of a tokenizer.json; its added tokens as added_tokens.json and as the settings' decoder.
 struct OldFiles {
@@ -217,6 +234,53 @@ TEST(tokens_added_to_a_sentencepiece_model) {
     const auto scores = *found->get_f32s("tokenizer.ggml.scores").value();
     CHECK(tokens.end()[-1] == "<|im_end|>" && types.end()[-1] == 3 && scores.end()[-1] == -1000.0f);
     CHECK(tokens.end()[-2] == "a b" && types.end()[-2] == 4 && scores.end()[-2] == -1000.0f);
+}
+
+// A checkpoint may be of any size, the anonymous memory of the process may not.
+TEST(a_folder_is_streamed) {
+    if (anonymous_bytes() == 0) SKIP("needs /proc");
+    constexpr int64_t rows = 40000, width = 1024;  // 82 MB of BF16
+    const TemporaryFolder folder;
+    const auto put = [&](const std::string& name, const std::string& text) { std::ofstream(folder.at(name), std::ios::binary) << text; };
+    put("config.json", R"({"architectures": ["LlamaForCausalLM"], "vocab_size": 40000, "hidden_size": 1024, "intermediate_size": 32,
+        "num_hidden_layers": 1, "num_attention_heads": 32, "num_key_value_heads": 1, "max_position_embeddings": 64, "rms_norm_eps": 1e-5})");
+    put("tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}, "pre_tokenizer": {"type": "ByteLevel"}})");
+    const std::string at = "model.layers.0.";
+    const std::tuple<std::string, int64_t, int64_t> tensors[] = {
+        {"model.embed_tokens.weight", rows, width}, {"model.norm.weight", width, 0}, {at + "input_layernorm.weight", width, 0},
+        {at + "post_attention_layernorm.weight", width, 0}, {at + "self_attn.q_proj.weight", width, width},
+        {at + "self_attn.k_proj.weight", 32, width}, {at + "self_attn.v_proj.weight", 32, width}, {at + "self_attn.o_proj.weight", width, width},
+        {at + "mlp.gate_proj.weight", 32, width}, {at + "mlp.up_proj.weight", 32, width}, {at + "mlp.down_proj.weight", width, 32}};
+    std::string header = "{";
+    int64_t end = 0;
+    for (const auto& [name, n, cols] : tensors) {
+        const int64_t begin = end;
+        end += 2 * n * std::max<int64_t>(cols, 1);
+        header += (begin ? ", \"" : "\"") + name + "\": {\"dtype\": \"BF16\", \"shape\": [" + std::to_string(n) + (cols ? ", " + std::to_string(cols) : "") +
+                  "], \"data_offsets\": [" + std::to_string(begin) + ", " + std::to_string(end) + "]}";
+    }
+    header += "}";
+    std::string length(8, '\0');
+    store<uint64_t>(length.data(), header.size());
+    put("model.safetensors", length + header);
+    std::filesystem::resize_file(folder.at("model.safetensors"), 8 + header.size() + static_cast<uint64_t>(end));  // zeros without a place on the disk
+    for (const char* type : {"COPY", "q8_0"}) {
+        QuantizeOptions options;
+        options.input = folder.path;
+        options.output = folder.at("out.gguf");
+        options.type = type;
+        options.threads = 2;
+        options.force = true;
+        const uint64_t before = anonymous_bytes();
+        uint64_t peak = 0;
+        auto report = quantize_file(options, [&](uint64_t, uint64_t, const std::string&) {
+            peak = std::max(peak, anonymous_bytes());
+            return true;
+        });
+        CHECK_MSG(report.ok(), report ? "" : report.error().text);
+        const uint64_t more = peak - std::min(before, peak);
+        if (!kShadowMemory) CHECK_MSG(peak > 0 && more < uint64_t{40} << 20, std::string(type) + " " + std::to_string(more));
+    }
 }
 
 TEST_MAIN
