@@ -202,13 +202,18 @@ void set_added(const AddedTokens& added, float score, Vocabulary& out) {
 }
 
 Status read_added_list(JsonValue list, const std::string& origin, AddedTokens& out) {
+    size_t greedy = 0;
     for (const JsonValue token : list.items()) {
+        for (const char* flag : {"lstrip", "rstrip", "single_word"}) greedy += token[flag].boolean().value_or(false);
         const auto id = token["id"].integer();
         const auto text = token["content"].text();
         if (!id || !text) return wrong(origin, "id and content in each of added_tokens", token);
         TRY(check_id(*id, origin));
         out[*id] = {std::string(*text), token["special"].boolean().value_or(false)};
     }
+    if (greedy)
+        log_verbose(escaped(origin) + ": added_tokens: a GGUF has no place for lstrip, rstrip and single_word (" + std::to_string(greedy) +
+                    " of them): blanks beside such a token stay");
     return {};
 }
 
