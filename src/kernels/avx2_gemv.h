@@ -37,8 +37,6 @@ inline __m256 dot_lanes(__m256i w, __m256i x) {
 #endif
 }
 
-inline __m256 halves(float low, float high) { return _mm256_set_m128(_mm_set1_ps(high), _mm_set1_ps(low)); }
-
 // Adds the product of unit `u` to the lanes of `sum`.
 template <class F>
 inline void add_unit(const uint8_t* b, int64_t u, const Activations& x, __m256& sum)
@@ -47,21 +45,28 @@ inline void add_unit(const uint8_t* b, int64_t u, const Activations& x, __m256& 
     constexpr int kGroups = F::kUnit / 32;
     const int64_t first = u * kGroups;
     if constexpr (F::kScalePer16) {
-        for (int g = 0; g < kGroups; ++g) {
-            const float* sums = x.sums + 2 * (first + g);
-            const __m256 lanes = dot_lanes<F>(F::codes(b, g), load256(x.codes + 32 * (first + g)));
-            const __m256 centers = _mm256_mul_ps(halves(sums[0], sums[1]), _mm256_set1_ps(-F::kOffset / 4.0f));
-            const __m256 value = _mm256_fmadd_ps(lanes, _mm256_set1_ps(x.scales[first + g]), centers);
-            sum = _mm256_fmadd_ps(value, halves(F::scale16(b, 2 * g), F::scale16(b, 2 * g + 1)), sum);
-        }
+        static_assert(kGroups == 2);
+        const __m128 scales = F::scales16(b);
+        const __m128 xs = _mm_castpd_ps(_mm_load_sd(reinterpret_cast<const double*>(x.scales + first)));
+        const __m256 factors = _mm256_castps128_ps256(_mm_mul_ps(scales, _mm_unpacklo_ps(xs, xs)));
+        const __m128 centers = _mm_mul_ps(_mm_mul_ps(scales, _mm_loadu_ps(x.sums + 2 * first)), _mm_set1_ps(-F::kOffset));
+        sum = _mm256_add_ps(sum, _mm256_zextps128_ps256(centers));
+        const __m256i low = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1), high = _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3);
+        const __m256 a = dot_lanes<F>(F::codes(b, 0), load256(x.codes + 32 * first));
+        const __m256 c = dot_lanes<F>(F::codes(b, 1), load256(x.codes + 32 * first + 32));
+        sum = _mm256_fmadd_ps(a, _mm256_permutevar8x32_ps(factors, low), sum);
+        sum = _mm256_fmadd_ps(c, _mm256_permutevar8x32_ps(factors, high), sum);
     } else {
-        __m256 part = _mm256_set1_ps(x.centers[u]);
+        // Eight additions one after the other would take longer than what they add.
+        constexpr int kParts = kGroups == 8 ? 2 : 1;
+        __m256 part[2] = {_mm256_set1_ps(x.centers[u]), _mm256_setzero_ps()};
 #pragma GCC unroll 8
         for (int g = 0; g < kGroups; ++g) {
             const __m256 lanes = dot_lanes<F>(F::codes(b, g), load256(x.codes + 32 * (first + g)));
-            part = _mm256_fmadd_ps(lanes, _mm256_set1_ps(x.scales[first + g]), part);
+            part[g % kParts] = _mm256_fmadd_ps(lanes, _mm256_set1_ps(x.scales[first + g]), part[g % kParts]);
         }
-        sum = _mm256_fmadd_ps(part, _mm256_set1_ps(F::scale(b)), sum);
+        if constexpr (kParts == 2) part[0] = _mm256_add_ps(part[0], part[1]);
+        sum = _mm256_fmadd_ps(part[0], _mm256_set1_ps(F::scale(b)), sum);
     }
 }
 

@@ -143,11 +143,10 @@ inline void unpack_units(const uint8_t* b, int groups, RowPart& part) {
         for (int i = 0; i < kPerUnit; ++i) {
             part.codes[g + i] = raised<F, style>(F::codes(b, i));
             if constexpr (F::kScalePer16) {
-                for (int half = 0; half < 2; ++half) {
-                    const float d = F::scale16(b, 2 * i + half);
-                    scale16[2 * (g + i) + half] = d;
-                    minimum[2 * (g + i) + half] = -F::kOffset * d;
-                }
+                static_assert(kPerUnit == 2);
+                const __m128 d = F::scales16(b);
+                _mm_storeu_ps(scale16 + 2 * g, d);
+                _mm_storeu_ps(minimum + 2 * g, _mm_mul_ps(d, _mm_set1_ps(-F::kOffset)));
             } else {
                 const float d = F::scale(b);
                 scale[g + i] = d;

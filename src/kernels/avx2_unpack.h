@@ -145,10 +145,11 @@ struct NVFP4 : OneScale {
         const __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
         return look_up(kE2m1Raised, _mm256_set_m128i(_mm_unpackhi_epi64(low, high), _mm_unpacklo_epi64(low, high)));
     }
-    // As a half, the code's exponent is biased by 8 more; 127 is the code of 0.
-    static float scale16(const uint8_t* b, int index) {
-        const int code = b[index] == 127 ? 0 : b[index] & 127;
-        return _cvtsh_ss(static_cast<unsigned short>(code << 7)) * 128.0f;
+    // As halves, the codes' exponent is biased by 8 more; 127 is the code of 0.
+    static __m128 scales16(const uint8_t* b) {
+        const __m128i codes = _mm_and_si128(_mm_cvtepu8_epi16(_mm_cvtsi32_si128(static_cast<int>(load32(b)))), _mm_set1_epi16(127));
+        const __m128i zero = _mm_cmpeq_epi16(codes, _mm_set1_epi16(127));
+        return _mm_mul_ps(_mm_cvtph_ps(_mm_slli_epi16(_mm_andnot_si128(zero, codes), 7)), _mm_set1_ps(128.0f));
     }
 };
 
@@ -187,31 +188,29 @@ struct TQ2_0 : OneScale {
 
 struct TQ1_0 : OneScale {
     static constexpr int kUnit = 256, kBytes = 54, kOffset = 1, kMax = 3;
-    // The first trit of each byte: (v * 3) >> 8 is the number of 86 and 171 that are not above v.
+    // The first trit of each byte: (v * 3) >> 8 is 1 from 86 on, 2 from 171 on.
     static __m256i first_trit(__m256i v) {
-        const __m256i one = _mm256_cmpeq_epi8(_mm256_max_epu8(v, _mm256_set1_epi8(86)), v);
-        const __m256i two = _mm256_cmpeq_epi8(_mm256_max_epu8(v, _mm256_set1_epi8(static_cast<char>(171))), v);
-        return _mm256_sub_epi8(_mm256_setzero_si256(), _mm256_add_epi8(one, two));
+        const __m256i one = _mm256_set1_epi8(1);
+        const __m256i low = _mm256_min_epu8(_mm256_subs_epu8(v, _mm256_set1_epi8(85)), one);
+        return _mm256_add_epi8(low, _mm256_min_epu8(_mm256_subs_epu8(v, _mm256_set1_epi8(static_cast<char>(170))), one));
     }
-    static __m256i times(__m256i v, __m256i factors16) {  // bytes modulo 256
-        const __m256i odd = _mm256_mullo_epi16(_mm256_srli_epi16(v, 8), _mm256_srli_epi16(factors16, 8));
-        const __m256i even = _mm256_mullo_epi16(v, _mm256_and_si256(factors16, _mm256_set1_epi16(255)));
-        return _mm256_blendv_epi8(even, _mm256_slli_epi16(odd, 8), _mm256_set1_epi16(static_cast<short>(0xff00)));
-    }
-    static __m256i both(int low, int high) {
-        return _mm256_set_m128i(_mm_set1_epi8(static_cast<char>(high)), _mm_set1_epi8(static_cast<char>(low)));
+    // Times 3^n modulo 256; the steps are shared by the groups that need them.
+    static __m256i power(__m256i v, int n) {
+        for (int i = 0; i < n; ++i) v = _mm256_add_epi8(_mm256_add_epi8(v, v), v);
+        return v;
     }
     static __m256i codes(const uint8_t* b, int group) {
-        constexpr int kPowers[5] = {1, 3, 9, 27, 81};
-        if (group < 5) return first_trit(times(load256(b), both(kPowers[group], kPowers[group])));
-        const __m128i middle = load128(b + 32);
-        if (group < 7) {
-            const int n = 2 * (group - 5);
-            return first_trit(times(_mm256_set_m128i(middle, middle), both(kPowers[n], kPowers[n + 1])));
-        }
-        const __m256i factors = _mm256_setr_epi8(81, 81, 81, 81, 81, 81, 81, 81, 81, 81, 81, 81, 81, 81, 81, 81,  //
-                                                 1, 1, 1, 1, 3, 3, 3, 3, 9, 9, 9, 9, 27, 27, 27, 27);
-        return first_trit(times(_mm256_set_m128i(_mm_set1_epi32(static_cast<int>(load32(b + 48))), middle), factors));
+        if (group < 5) return first_trit(power(load256(b), group));
+        const __m256i middle = _mm256_castsi128_si256(load128(b + 32));
+        const __m256i pair = _mm256_set_m128i(_mm256_castsi256_si128(power(middle, 1)), _mm256_castsi256_si128(middle));
+        if (group < 7) return first_trit(power(pair, 2 * (group - 5)));
+        // The last bytes times 1, 3, 9, 27: even and odd bytes of words apart.
+        const __m128i last = _mm_cvtepu8_epi16(_mm_set1_epi32(static_cast<int>(load32(b + 48))));
+        const __m128i low = _mm_mullo_epi16(last, _mm_setr_epi16(1, 1, 1, 1, 3, 3, 3, 3));
+        const __m128i high = _mm_mullo_epi16(last, _mm_setr_epi16(9, 9, 9, 9, 27, 27, 27, 27));
+        const __m128i bytes = _mm_set1_epi16(255);
+        const __m128i tail = _mm_packus_epi16(_mm_and_si128(low, bytes), _mm_and_si128(high, bytes));
+        return first_trit(_mm256_set_m128i(tail, _mm256_castsi256_si128(power(pair, 4))));
     }
     static float scale(const uint8_t* b) { return half_at(b + 52); }
 };
