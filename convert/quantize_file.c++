@@ -217,7 +217,7 @@ uint64_t bytes_of(const std::vector<TensorInfo>& tensors) {
 void count_bytes(const Job& job, QuantizeReport& report) {
     report.input_bytes = job.source->bytes();
     for (const TensorInfo& tensor : job.source->tensors()) {
-        report.source_tensor_bytes += tensor.format->tensor_bytes(tensor.cols(), tensor.rows());
+        report.source_tensor_bytes += tensor.format->tensor_bytes(tensor.cols(), tensor.rows(), tensor.group);
         report.weights += static_cast<uint64_t>(tensor.elements());
     }
 }

@@ -1,12 +1,14 @@
 // Random valid GGUF contents, and comparison of what was written with what was read.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/rng.h"
 #include "gguf/gguf.h"
 
@@ -65,8 +67,8 @@ inline quant::Value random_value(quant::Rng& rng) {
     return value;
 }
 
-// Up to `most` tensors of up to `most_rows` rows of a few blocks each.
-inline File random_file(quant::Rng& rng, size_t most = 6, size_t most_rows = 3) {
+// Up to `most` tensors of up to `most_rows` rows of a few blocks each; `own`: also in formats that only this program reads.
+inline File random_file(quant::Rng& rng, size_t most = 6, size_t most_rows = 3, bool own = true) {
     File file;
     const size_t keys = rng.below(8);
     for (size_t i = 0; i < keys; ++i) file.metadata.set(random_name(rng, "key.", i), random_value(rng));
@@ -75,14 +77,21 @@ inline File random_file(quant::Rng& rng, size_t most = 6, size_t most_rows = 3) 
     for (size_t i = 0; i < tensors; ++i) {
         quant::TensorInfo info;
         info.name = random_name(rng, "blk.", i);
-        info.format = &quant::formats()[rng.below(quant::formats().size())];
+        do info.format = &quant::formats()[rng.below(quant::formats().size())];
+        while (!own && !info.format->stock);
         info.n_dims = static_cast<uint32_t>(rng.below(5));
         // A scalar has no dimensions, and one element: only formats without blocks allow it.
         if (info.n_dims == 0 && info.format->block > 1) info.n_dims = 1;
         if (info.n_dims > 0) info.ne[0] = static_cast<int64_t>(info.format->block * (1 + rng.below(3)));
         for (uint32_t d = 1; d < info.n_dims; ++d) info.ne[d] = static_cast<int64_t>(1 + rng.below(most_rows));
-        std::vector<uint8_t> data(info.format->tensor_bytes(info.cols(), info.rows()));
+        const bool grouped = info.format->head && info.format->head->grouped;
+        if (grouped) info.group = static_cast<int64_t>(1 + rng.below(static_cast<uint64_t>(info.rows())));
+        std::vector<uint8_t> data(info.format->tensor_bytes(info.cols(), info.rows(), info.group));
         for (uint8_t& byte : data) byte = static_cast<uint8_t>(rng.next());
+        if (grouped) {
+            std::fill_n(data.begin(), quant::kGroupedHead, uint8_t{0});
+            quant::store(data.data(), static_cast<uint32_t>(info.group));
+        }
         file.data.push_back(std::move(data));
         file.tensors.push_back(std::move(info));
     }
@@ -106,7 +115,7 @@ inline bool same_metadata(const quant::Metadata& a, const quant::Metadata& b) {
 inline bool same_tensors(const std::vector<quant::TensorInfo>& a, const std::vector<quant::TensorInfo>& b) {
     if (a.size() != b.size()) return false;
     for (size_t i = 0; i < a.size(); ++i) {
-        const uint64_t bytes = a[i].format->tensor_bytes(a[i].cols(), a[i].rows());
+        const uint64_t bytes = a[i].format->tensor_bytes(a[i].cols(), a[i].rows(), a[i].group);
         if (a[i].name != b[i].name || a[i].format != b[i].format || a[i].n_dims != b[i].n_dims || a[i].ne != b[i].ne ||
             bytes != b[i].bytes || std::memcmp(a[i].data, b[i].data, bytes) != 0)
             return false;
@@ -119,7 +128,7 @@ inline quant::Status write_file(const std::string& path, const quant::Metadata& 
                                 const std::vector<quant::TensorInfo>& tensors, const quant::GgufWriter::Options& options) {
     LET(writer, quant::GgufWriter::create(path, metadata, tensors, options));
     for (const quant::TensorInfo& tensor : tensors)
-        TRY(writer.write({tensor.data, tensor.format->tensor_bytes(tensor.cols(), tensor.rows())}));
+        TRY(writer.write({tensor.data, tensor.format->tensor_bytes(tensor.cols(), tensor.rows(), tensor.group)}));
     return writer.finish();
 }
 

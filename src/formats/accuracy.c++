@@ -1,11 +1,13 @@
 // Relative errors on random weights.
 #include "formats/accuracy.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "base/rng.h"
+#include "formats/side_data.h"
 
 namespace quant {
 
@@ -33,18 +35,20 @@ double relative_rms_error(const Format& format, Weights weights) {
     static const std::vector<float> samples[2] = {sample(Weights::gaussian), sample(Weights::heavy)};
     const std::vector<float>& x = samples[weights == Weights::heavy];
     const std::vector<float> ones(static_cast<size_t>(kCols), 1.0f);
-    std::vector<uint8_t> blocks(format.row_bytes(kCols));
-    std::vector<float> y(static_cast<size_t>(kCols));
+    ThreadPool pool(1);
+    HeadInput input{kCols, kRows, format.head && format.head->grouped ? kRows : 0, {}, {}, &pool};
+    input.read = [&](int64_t row, int64_t count, float* out) { std::copy_n(x.data() + row * kCols, count * kCols, out); };
+    if (format.needs_importance) input.importance = [&](int64_t) { return ones.data(); };
+    std::vector<uint8_t> encoded(format.tensor_bytes(kCols, kRows, input.group));
+    std::vector<float> y(x.size());
+    encode_tensor(format, input, encoded.data());
+    const uint64_t head = format.head_bytes(kCols, kRows, input.group);
+    decode_rows(format, {encoded.data(), kCols, kRows, head, input.group, 0}, 0, kRows, y.data());
     double error = 0, energy = 0;
-    for (int64_t row = 0; row < kRows; ++row) {
-        const float* from = x.data() + row * kCols;
-        format.encode(nullptr, from, format.needs_importance ? ones.data() : nullptr, blocks.data(), kCols);
-        format.decode(nullptr, blocks.data(), y.data(), kCols);
-        for (int64_t i = 0; i < kCols; ++i) {
-            const double w = static_cast<double>(from[i]), difference = w - static_cast<double>(y[static_cast<size_t>(i)]);
-            error += difference * difference;
-            energy += w * w;
-        }
+    for (size_t i = 0; i < x.size(); ++i) {
+        const double w = static_cast<double>(x[i]), difference = w - static_cast<double>(y[i]);
+        error += difference * difference;
+        energy += w * w;
     }
     return std::sqrt(error / energy);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "formats/format.h"
+#include "formats/palette_layout.h"
 
 namespace quant {
 
@@ -35,6 +36,17 @@ EncodeFn encode_tq1_0, encode_tq2_0;
 // fp4.c++
 DecodeFn decode_mxfp4, decode_nvfp4;
 EncodeFn encode_mxfp4, encode_nvfp4;
+// nf4.c++
+DecodeFn decode_nf4, decode_nf4_fast, decode_nf4_dq, decode_nf4_dq_fast;
+EncodeFn encode_nf4, encode_nf4_dq;
+extern const HeadCodec kNf4DqHead;
+// palette.c++: an int8 table is the same to int8 kernels
+#define DECLARE(slot, bits, dim, int8)                    \
+    DecodeFn decode_##slot, decode_##slot##_fast;         \
+    EncodeFn encode_##slot;                               \
+    extern const HeadCodec kHead_##slot;
+QUANT_PALETTES(DECLARE)
+#undef DECLARE
 // q1_q2.c++
 DecodeFn decode_q1_0, decode_q2_0;
 EncodeFn encode_q1_0, encode_q2_0;

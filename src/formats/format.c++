@@ -3,6 +3,7 @@
 #include "formats/format.h"
 
 #include "formats/codecs.h"
+#include "formats/palette_layout.h"
 
 namespace quant {
 
@@ -55,6 +56,23 @@ constexpr Format kFormats[] = {
     {S::nvfp4,  40, "NVFP4",  kBlock,   kQ8,   true, false, true,  64,  36,  39, "4-bit floats under an 8-bit float per 16",      decode_nvfp4,  encode_nvfp4},
     {S::q1_0,   41, "Q1_0",   kBlock,   kQ8,   true, false, true,  128, 18,  40, "binary models",                                 decode_q1_0,   encode_q1_0},
     {S::q2_0,   42, "Q2_0",   kBlock,   kQ8,   true, false, true,  64,  18,  41, "2 bits, one scale per 64",                      decode_q2_0,   encode_q2_0},
+    // Own: only this program reads them. Two more: bytes of each row's head, codec of the tensor's head; what int8 kernels see.
+    {S::nf4,    0x10000, "NF4",    kBlock, kQ8, false, false, true, 64, 36, -1, "4 bits, levels of a normal distribution (QLoRA)",   decode_nf4,    encode_nf4,    0, nullptr,     decode_nf4_fast},
+    {S::nf4_dq, 0x10001, "NF4_DQ", kBlock, kQ8, false, false, true, 64, 33, -1, "NF4 with quantized scales",                        decode_nf4_dq, encode_nf4_dq, 0, &kNf4DqHead, decode_nf4_dq_fast},
+    {S::pal1, 0x10010, "PAL1", kBlock, kQ8, false, false, true, 32, 5, -1, "palette of 2 levels", decode_pal1, encode_pal1, kPaletteRowHead, &kHead_pal1, decode_pal1_fast},
+    {S::pal2, 0x10011, "PAL2", kBlock, kQ8, false, false, true, 32, 9, -1, "palette of 4 levels", decode_pal2, encode_pal2, kPaletteRowHead, &kHead_pal2, decode_pal2_fast},
+    {S::pal3, 0x10012, "PAL3", kBlock, kQ8, false, false, true, 32, 13, -1, "palette of 8 levels", decode_pal3, encode_pal3, kPaletteRowHead, &kHead_pal3, decode_pal3_fast},
+    {S::pal4, 0x10013, "PAL4", kBlock, kQ8, false, false, true, 32, 17, -1, "palette of 16 levels: better than NF4 with fewer bits", decode_pal4, encode_pal4, kPaletteRowHead, &kHead_pal4, decode_pal4_fast},
+    {S::pal6, 0x10014, "PAL6", kBlock, kQ8, false, false, true, 32, 25, -1, "palette of 64 levels", decode_pal6, encode_pal6, kPaletteRowHead, &kHead_pal6, decode_pal6_fast},
+    {S::pal8, 0x10015, "PAL8", kBlock, kF32, false, false, true, 32, 33, -1, "palette of 256 levels", decode_pal8, encode_pal8, kPaletteRowHead, &kHead_pal8},
+    {S::pal1_v4, 0x10016, "PAL1_V4", kBlock, kQ8, false, false, true, 128, 17, -1, "palette of 16 fours of weights", decode_pal1_v4, encode_pal1_v4, kPaletteRowHead, &kHead_pal1_v4, decode_pal1_v4_fast},
+    {S::pal2_v2, 0x10017, "PAL2_V2", kBlock, kQ8, false, false, true, 64, 17, -1, "palette of 16 pairs of weights", decode_pal2_v2, encode_pal2_v2, kPaletteRowHead, &kHead_pal2_v2, decode_pal2_v2_fast},
+    {S::pal2_v4, 0x10018, "PAL2_V4", kBlock, kQ8, false, false, true, 128, 33, -1, "palette of 256 fours of weights", decode_pal2_v4, encode_pal2_v4, kPaletteRowHead, &kHead_pal2_v4, decode_pal2_v4_fast},
+    {S::pal3_v2, 0x10019, "PAL3_V2", kBlock, kQ8, false, false, true, 64, 25, -1, "palette of 64 pairs of weights", decode_pal3_v2, encode_pal3_v2, kPaletteRowHead, &kHead_pal3_v2, decode_pal3_v2_fast},
+    {S::pal4_v2, 0x1001a, "PAL4_V2", kBlock, kQ8, false, false, true, 64, 33, -1, "palette of 256 pairs of weights", decode_pal4_v2, encode_pal4_v2, kPaletteRowHead, &kHead_pal4_v2, decode_pal4_v2_fast},
+    {S::pal4_i8, 0x1001b, "PAL4_I8", kBlock, kQ8, false, false, true, 32, 17, -1, "PAL4 with an int8 table", decode_pal4_i8, encode_pal4_i8, kPaletteRowHead, &kHead_pal4_i8},
+    {S::pal2_v4_i8, 0x1001c, "PAL2_V4_I8", kBlock, kQ8, false, false, true, 128, 33, -1, "PAL2_V4 with an int8 table: half the side data", decode_pal2_v4_i8, encode_pal2_v4_i8, kPaletteRowHead, &kHead_pal2_v4_i8},
+    {S::pal4_v2_i8, 0x1001d, "PAL4_V2_I8", kBlock, kQ8, false, false, true, 64, 33, -1, "PAL4_V2 with an int8 table: half the side data", decode_pal4_v2_i8, encode_pal4_v2_i8, kPaletteRowHead, &kHead_pal4_v2_i8},
 };
 // clang-format on
 

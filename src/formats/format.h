@@ -20,6 +20,8 @@ enum class FormatSlot : uint8_t {
     q8_0, q8_1, q8_k, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs,
     iq1_s, iq1_m, iq2_xxs, iq2_xs, iq2_s, iq3_xxs, iq3_s,
     tq1_0, tq2_0, mxfp4, nvfp4, q1_0, q2_0,
+    nf4, nf4_dq,
+    pal1, pal2, pal3, pal4, pal6, pal8, pal1_v4, pal2_v2, pal2_v4, pal3_v2, pal4_v2, pal4_i8, pal2_v4_i8, pal4_v2_i8,
     count
 };
 inline constexpr size_t kFormatCount = static_cast<size_t>(FormatSlot::count);

@@ -10,6 +10,7 @@ void fill_avx2(Kernels& table) {
     fill_avx2_gemv(table);
     fill_avx2_gemm(table);
     fill_avx2_grid(table);
+    fill_avx2_levels(table);
 }
 
 }  // namespace quant

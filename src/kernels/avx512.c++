@@ -9,6 +9,7 @@ void fill_avx512(Kernels& table) {
     fill_avx512_gemv(table);
     fill_avx512_gemm(table);
     fill_avx512_grid(table);
+    fill_avx512_levels(table);
 }
 
 }  // namespace quant

@@ -16,5 +16,6 @@ void fill_avx512_float(Kernels& table);
 void fill_avx512_gemv(Kernels& table);
 void fill_avx512_gemm(Kernels& table);
 void fill_avx512_grid(Kernels& table);
+void fill_avx512_levels(Kernels& table);
 
 }  // namespace quant

@@ -12,3 +12,12 @@
 #define QUANT_GRID_BLOCKS(X) \
     X(IQ1_S, iq1_s) X(IQ1_M, iq1_m) X(IQ2_XXS, iq2_xxs) X(IQ2_XS, iq2_xs) X(IQ2_S, iq2_s) \
     X(IQ3_XXS, iq3_xxs) X(IQ3_S, iq3_s)
+
+// Own formats with levels in a table. Plain ones as above; staged ones (side data in the tensor's head) as X(stage, slot):
+// pieces of their rows are first brought into a plain layout in the scratch (avx2_staged.h, neon_staged.h).
+#define QUANT_LEVEL_BLOCKS(X) X(NF4, nf4)
+#define QUANT_LEVEL_STAGES(X)                                                                                 \
+    X(StageNF4_DQ, nf4_dq) X(StagePAL1, pal1) X(StagePAL2, pal2) X(StagePAL3, pal3) X(StagePAL4, pal4)        \
+    X(StagePAL6, pal6) X(StagePAL1_V4, pal1_v4) X(StagePAL2_V2, pal2_v2) X(StagePAL2_V4, pal2_v4)             \
+    X(StagePAL3_V2, pal3_v2) X(StagePAL4_V2, pal4_v2) X(StagePAL4_I8, pal4_i8) X(StagePAL2_V4_I8, pal2_v4_i8) \
+    X(StagePAL4_V2_I8, pal4_v2_i8)

@@ -9,6 +9,7 @@ void fill_neon(Kernels& table) {
     fill_neon_float(table);
     fill_neon_products(table);
     fill_neon_grid(table);
+    fill_neon_levels(table);
 }
 
 }  // namespace quant

@@ -1,8 +1,8 @@
 // Stock block formats times int8 activations with the dot product instructions.
 #if defined(__aarch64__)
+#include "kernels/neon.h"
 #include "kernels/neon_dotprod.h"
 #include "kernels/block_formats.h"
-#include "kernels/neon.h"
 
 namespace quant {
 
@@ -14,6 +14,7 @@ void fill_neon_dotprod(Kernels& table) {
     QUANT_STOCK_BLOCKS(SET)
 #undef SET
     fill_neon_dotprod_grid(table);
+    fill_neon_dotprod_levels(table);
 }
 
 }  // namespace quant

@@ -1,8 +1,8 @@
 // Stock block formats times many activation rows with the 8-bit matrix product.
 #if defined(__aarch64__)
+#include "kernels/neon.h"
 #include "kernels/neon_i8mm.h"
 #include "kernels/block_formats.h"
-#include "kernels/neon.h"
 
 namespace quant {
 
@@ -11,6 +11,7 @@ void fill_neon_i8mm(Kernels& table) {
     QUANT_STOCK_BLOCKS(SET)
 #undef SET
     fill_neon_i8mm_grid(table);
+    fill_neon_i8mm_levels(table);
 }
 
 }  // namespace quant

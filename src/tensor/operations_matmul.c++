@@ -47,6 +47,7 @@ void operations::matmul(const StepContext& c) {
     MatmulArgs args;
     args.format = w.tensor.format;
     args.w = {c.frame.data[static_cast<size_t>(c.node.inputs[0])], w.cols, w.rows};
+    if (w.tensor.format->head) args.w = w.tensor.encoded();  // always a constant
     Q8Matrix packed;
     if (c.has(3)) {
         packed = c.frame.packed(c.node.inputs[3]);

@@ -200,16 +200,35 @@ public:
             for (const uint64_t cols : {uint64_t{1}, uint64_t{format.block} - 1, uint64_t{format.block} + 1})
                 add(std::string(format.name) + " row of " + std::to_string(cols), std::string("of a ") + format.name + " block", start({cols, 2}, format.id));
             add(std::string(format.name) + " scalar", "has rows of 1", start({}, format.id));
+            if (format.head && format.head->grouped) {
+                grouped(format);
+                continue;
+            }
             add(std::string(format.name) + " cut by one byte", "it is cut short",
-                Builder().header(1, 0).tensor("t", {format.block, 3}, format.id, 0).align().fill(3 * format.bytes - 1));
+                Builder().header(1, 0).tensor("t", {format.block, 3}, format.id, 0).align().fill(format.tensor_bytes(format.block, 3) - 1));
         }
+    }
+
+    // The number of rows that share a table decides how many tables there are.
+    void grouped(const quant::Format& format) {
+        const auto start = [&] { return Builder().header(1, 0).tensor("t", {format.block, 3}, format.id, 0).align(); };
+        const std::string name = format.name;
+        for (const uint32_t group : {0u, 4u, 0x7fffffffu, 0x80000000u, 0xffffffffu})
+            add(name + " with groups of " + std::to_string(group), "shares a table among", start().number<uint32_t>(group).fill(65536));
+        for (const uint32_t group : {1u, 2u, 3u}) {
+            const uint64_t bytes = format.tensor_bytes(format.block, 3, group);
+            add(name + " in groups of " + std::to_string(group) + " cut by one byte", "it is cut short",
+                start().number<uint32_t>(group).fill(bytes - 5));
+            add(name + " in groups of " + std::to_string(group) + " cut in its head", "cut short in its head", start().number<uint32_t>(group).fill(27));
+        }
+        add(name + " with something after the group", "of its head, 0 expected", start().number<uint32_t>(1).number<uint32_t>(1).fill(65536));
     }
 
     void types() {
         const auto start = [](uint32_t type) { return Builder().header(1, 0).tensor("t", {256}, type, 0).align().fill(4096); };
         for (const uint32_t type : {4u, 5u, 31u, 32u, 33u, 36u, 37u, 38u})
             add("removed type " + std::to_string(type), "was removed from GGUF", start(type));
-        for (const uint32_t type : {43u, 44u, 64u, 255u, 256u, 400u, 0x10000u, 0x7fffffffu, 0x80000000u, 0xffffffffu})
+        for (const uint32_t type : {43u, 44u, 64u, 255u, 256u, 400u, 0x1ffffu, 0x7fffffffu, 0x80000000u, 0xffffffffu})
             add("type " + hex(type), "tensor 't' has unknown type " + std::to_string(type), start(type));
     }
 

@@ -11,6 +11,7 @@
 #include "tests/check.h"
 #include "tests/full.h"
 #include "tests/guarded.h"
+#include "tests/unit/whole.h"
 
 using namespace quant;
 
@@ -53,18 +54,26 @@ struct Problem {
     Shape shape;
     Guarded weights, x, codes, scales, sums, block_sums;
     Q8Matrix q;
-    std::vector<float> decoded;
+    std::vector<float> decoded, fast;  // by decode, and as int8 kernels see them
 
     static size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
 
     Problem(const Format& f, Shape s, Edge edge, uint64_t seed)
-        : format(f), shape(s), weights(f.tensor_bytes(s.cols, s.rows), edge), x(floats(s.n * s.cols), edge),
+        : format(f), shape(s), weights(f.tensor_bytes(s.cols, s.rows, whole::group_for(f, s.rows)), edge), x(floats(s.n * s.cols), edge),
           codes(static_cast<size_t>(s.n * s.cols), edge), scales(floats(s.n * s.cols / 32), edge),
           sums(floats(s.n * s.cols / 16), edge), block_sums(floats(s.n * s.cols / 32), edge),
           decoded(static_cast<size_t>(s.cols * s.rows)) {
         Rng rng(seed);
-        for (size_t at = 0; at < weights.size(); at += f.bytes) random_block(f, rng, weights.data() + at);
-        decode_rows(f, view(), 0, s.rows, decoded.data());
+        if (f.plain()) {
+            for (size_t at = 0; at < weights.size(); at += f.bytes) random_block(f, rng, weights.data() + at);
+        } else {
+            std::vector<float> values(decoded.size());
+            for (size_t i = 0; i < values.size(); ++i)
+                values[i] = static_cast<float>(rng.gaussian() * (0.1 + static_cast<double>(i / static_cast<size_t>(s.cols) % 5)));
+            const std::vector<uint8_t> encoded = whole::encode(f, values.data(), nullptr, s.cols, s.rows);
+            std::memcpy(weights.data(), encoded.data(), encoded.size());
+        }
+        decode();
         // A mean away from zero, so that sums matter, and single outliers.
         for (int64_t i = 0; i < s.n * s.cols; ++i) {
             const double value = rng.gaussian() + 0.3;
@@ -81,7 +90,14 @@ struct Problem {
         }
     }
 
-    EncodedView view() const { return {weights.data(), shape.cols, shape.rows}; }
+    EncodedView view() const { return whole::view(format, weights.data(), shape.cols, shape.rows); }
+
+    void decode() {
+        decode_rows(format, view(), 0, shape.rows, decoded.data());
+        fast.resize(decoded.size());
+        for (int64_t row = 0; row < shape.rows; ++row)
+            decode_part(format, view(), row, 0, shape.cols, fast.data() + row * shape.cols, true);
+    }
 
     double activation(int64_t t, int64_t k, bool exact) const {
         if (exact || format.activation == Activation::f32) return static_cast<double>(x.as<float>()[t * shape.cols + k]);
@@ -99,7 +115,7 @@ struct Problem {
         for (int64_t t = 0; t < shape.n; ++t) {
             for (int64_t row = shape.row_begin; row < shape.row_end; ++row) {
                 double sum = 0, terms = 0;
-                const float* w = decoded.data() + row * shape.cols;
+                const float* w = (exact ? decoded : fast).data() + row * shape.cols;
                 for (int64_t k = 0; k < shape.cols; k += 32) {
                     double largest = 0, magnitude = 0;
                     for (int64_t i = k; i < std::min(k + 32, shape.cols); ++i) {
@@ -183,6 +199,26 @@ std::vector<Shape> shapes(const Format& f) {
     return all;
 }
 
+// Of the largest level of the block, which these blocks do not always use: some room above half a step of 127.
+double level_bound(const Format&) { return 0.006; }
+
+// Blocks whose meaning hangs on side data: byte `fill` wherever the piece of a row keeps sane values.
+void fill_codes(Problem& p, uint8_t fill) {
+    const Format& f = p.format;
+    const uint64_t row_bytes = f.row_bytes(p.shape.cols);
+    std::vector<float> values(static_cast<size_t>(f.block));
+    for (int64_t row = 0; row < p.shape.rows; ++row) {
+        uint8_t* stored = p.weights.data() + p.view().head + static_cast<uint64_t>(row) * row_bytes;
+        for (uint64_t i = f.row_head; i < row_bytes; ++i) {
+            const uint8_t before = stored[i];
+            stored[i] = fill;
+            const int64_t col = static_cast<int64_t>((i - f.row_head) / f.bytes * f.block);
+            decode_part(f, p.view(), row, col, f.block, values.data());
+            if (!std::all_of(values.begin(), values.end(), [](float v) { return std::fabs(v) < 16.0f; })) stored[i] = before;
+        }
+    }
+}
+
 bool is_weight(const Format& f) { return f.activation != Activation::none; }
 
 }  // namespace
@@ -215,6 +251,57 @@ TEST(products_of_every_table_and_format_equal_the_sum_in_double) {
     }
 }
 
+// One matrix of a stack: the rows of a tensor with tables from some row on.
+TEST(products_of_a_part_of_a_tensor) {
+    for (const Format& f : formats()) {
+        if (!f.head) continue;
+        const int64_t cols = 4 * f.block, rows = 37, first = 11;
+        const Problem p(f, {0, rows, rows, 3, cols}, Edge::behind, 5);
+        const Problem::Answer answer = p.answer(false, 0);
+        for (const Kernels* table : available_kernels()) {
+            const MatmulKernels& m = table->matmul[static_cast<size_t>(f.slot)];
+            for (const MatmulFn product : {m.gemv, m.gemm}) {
+                std::vector<float> y(static_cast<size_t>(3 * rows));
+                const Guarded scratch(kMatmulScratch);
+                MatmulArgs args;
+                args.format = &f;
+                args.w = rows_of(f, p.view(), first, rows - first);
+                args.xq = &p.q;
+                args.n = 3;
+                args.y = y.data();
+                args.y_stride = rows;
+                args.row_end = rows - first;
+                args.scratch = scratch.data();
+                product(args);
+                for (int64_t t = 0; t < 3; ++t)
+                    for (int64_t r = 0; r + first < rows; ++r) {
+                        const auto at = static_cast<size_t>(t * rows + r + first);
+                        CHECK_MSG(std::fabs(static_cast<double>(y[static_cast<size_t>(t * rows + r)]) - answer.sum[at]) <= 1e-6 * answer.terms[at],
+                                  std::string(f.name) + " " + table->isa);
+                    }
+            }
+        }
+    }
+}
+
+// What int8 kernels see in place of levels that are no integers is off by a known part of the block's largest level.
+TEST(levels_of_int8_kernels_are_near) {
+    for (const Format& f : formats()) {
+        if (!f.decode_fast) continue;
+        const Problem p(f, {0, 40, 40, 1, 4 * f.block}, Edge::behind, 6);
+        double worst = 0;
+        for (size_t at = 0; at < p.decoded.size(); at += f.block) {
+            double largest = 0, off = 0;
+            for (size_t i = at; i < at + f.block; ++i) {
+                largest = std::max(largest, std::fabs(static_cast<double>(p.decoded[i])));
+                off = std::max(off, std::fabs(static_cast<double>(p.decoded[i]) - static_cast<double>(p.fast[i])));
+            }
+            if (largest > 0) worst = std::max(worst, off / largest);
+        }
+        CHECK_MSG(worst <= level_bound(f) && worst > 0, std::string(f.name) + ": " + std::to_string(worst));
+    }
+}
+
 // Float formats have no block: any number of columns.
 TEST(products_of_float_weights_take_any_number_of_columns) {
     uint64_t seed = 1000;
@@ -234,7 +321,9 @@ TEST(products_of_extreme_codes_do_not_saturate) {
         for (const int fill : {0x00, 0x7f, 0x80, 0xff, 0xaa, 0x55}) {
             for (const int sign : {-1, 1}) {
                 Problem p(f, {0, 3, 3, 5, 512}, Edge::behind, 77);
-                for (size_t at = 0; at < p.weights.size(); at += f.bytes) {
+                if (!f.plain()) {
+                    fill_codes(p, static_cast<uint8_t>(fill));
+                } else for (size_t at = 0; at < p.weights.size(); at += f.bytes) {
                     // All bytes alike would make the scales extreme or not a number: keep the changes that leave values sane.
                     for (uint32_t i = 0; i < f.bytes; ++i) {
                         uint8_t* byte = p.weights.data() + at + i;
@@ -247,7 +336,7 @@ TEST(products_of_extreme_codes_do_not_saturate) {
                         }
                     }
                 }
-                decode_rows(f, p.view(), 0, p.shape.rows, p.decoded.data());
+                p.decode();
                 for (int64_t i = 0; i < p.shape.n * p.shape.cols; ++i) {
                     p.x.as<float>()[i] = static_cast<float>(sign) * (i % 7 == 6 && fill == 0x55 ? -1.0f : 1.0f);
                 }

@@ -127,6 +127,8 @@ void check_against_rows(const Model& model, const std::string& path, const Quant
         for (int64_t row = 0; row < out.rows(); ++row) {
             const float* x = model.values[i].data() + row * out.cols();
             const float* h = weights ? weights + row / out.ne[1] * out.cols() : nullptr;
+            // Formats with tables of the whole tensor are looked at on their own.
+            if (format.head) continue;
             format.encode(nullptr, x, h, blocks.data(), out.cols());
             CHECK_MSG(std::memcmp(blocks.data(), out.data + static_cast<size_t>(row) * blocks.size(), blocks.size()) == 0,
                       out.name + " row " + std::to_string(row));
