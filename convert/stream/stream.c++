@@ -167,7 +167,9 @@ private:
         const PlannedTensor& planned = plan_.tensors[index];
         const Format& format = *planned.out.format;
         const int64_t cols = planned.out.cols();
-        if (planned.copies() && !encodes_again(planned.out)) return source_.stored_rows(index, row, rows, out);
+        // Rows under tables of the whole tensor are encoded anew, with new tables.
+        const bool stored = planned.copies() && !encodes_again(planned.out) && !format.head;
+        if (stored) return source_.stored_rows(index, row, rows, out);
         float* values = space.values.data();
         source_.read_rows(index, row, rows, values);
         const size_t count = static_cast<size_t>(rows * cols);

