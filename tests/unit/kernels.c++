@@ -266,6 +266,8 @@ TEST(products_of_a_part_of_a_tensor) {
                 MatmulArgs args;
                 args.format = &f;
                 args.w = rows_of(f, p.view(), first, rows - first);
+                args.x = p.x.as<float>();
+                args.x_stride = cols;
                 args.xq = &p.q;
                 args.n = 3;
                 args.y = y.data();
