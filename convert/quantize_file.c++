@@ -112,7 +112,7 @@ void collect_warnings(const Plan& plan, const ImportanceMatrix* importance, cons
     if (dry_run && !plan.needing_importance.empty())
         warnings.push_back(format_text("%zu tensors need an importance matrix, the first is %s: --imatrix FILE or --calibrate TEXT",
                                        plan.needing_importance.size(), plan.needing_importance.front().c_str()));
-    if (!plan.first_own.empty() && !plan.recipe.copy)
+    if (!plan.first_own.empty() && (!plan.recipe.copy || plan.recipe.keep))
         warnings.push_back(plan.recipe.name + ": only quant can run this file, other GGUF programs refuse it; the first tensor is " +
                            plan.first_own);
 }
@@ -179,7 +179,9 @@ void set_kept_type(const Plan& plan, Metadata& metadata) {
     for (const PlannedTensor& tensor : plan.tensors)
         if (tensor.repacked) bytes[tensor.out.format->file_type] += tensor.out.bytes;
     const auto most = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-    if (most != bytes.end() && most->first >= 0) metadata.set("general.file_type", Value::of_u32(static_cast<uint32_t>(most->first)));
+    if (most == bytes.end()) return;
+    if (most->first >= 0) metadata.set("general.file_type", Value::of_u32(static_cast<uint32_t>(most->first)));
+    else metadata.erase("general.file_type");
 }
 
 Result<Job> prepare(const QuantizeOptions& options, const Recipe& recipe, QuantizeReport& report) {

@@ -17,7 +17,7 @@ using RowReader = std::function<void(int64_t row, int64_t count, float* out)>;
 
 // The same rows in a block format that means exactly the same numbers; `write` as a RowReader, to bytes.
 struct ExactRows {
-    FormatSlot format;  // one that is plain()
+    FormatSlot format;  // one without tables of the tensor: a row means the same in any place
     std::function<void(int64_t row, int64_t count, uint8_t* out)> write;
 };
 

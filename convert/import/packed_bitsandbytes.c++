@@ -1,12 +1,15 @@
 // bitsandbytes: NF4 and FP4, two codes in a byte, in flat blocks over the whole matrix, their maxima as
 // floats or as codes themselves; and LLM.int8, int8 rows with a maximum each.
 #include <cmath>
+#include <cstring>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
 #include "base/bytes.h"
 #include "base/log.h"
 #include "convert/import/packed_schemes.h"
+#include "formats/own_blocks.h"
 
 namespace quant {
 
@@ -89,6 +92,31 @@ Result<Maxima> open_maxima(PackedParts& parts, const FourBitState& state, int64_
     return out;
 }
 
+// Blocks within rows under the published levels are NF4's own, whether their maxima were stored as floats or codes.
+void find_exact_nf4(Rows& rows, const SafeTensor& weights, const SafeTensor& map, const Maxima& maxima, int64_t block) {
+    constexpr int64_t kBlock = 64;
+    rows.inexact = "its levels are not NF4's";
+    for (size_t i = 0; i < std::size(kNf4Levels); ++i)
+        if (load<float>(map.data + 4 * i) != kNf4Levels[i]) return;
+    rows.inexact = format_text("its blocks of %lld run over the ends of rows, or are no 64", static_cast<long long>(block));
+    if (block != kBlock || rows.cols % kBlock != 0) return;
+    rows.inexact.clear();
+    rows.exact.push_back({FormatSlot::nf4, [&weights, maxima, cols = rows.cols](int64_t row, int64_t count, uint8_t* out) {
+                              for (int64_t first = row * cols; first < (row + count) * cols; first += kBlock, out += sizeof(BlockNF4)) {
+                                  const auto code = [&](int64_t i) {
+                                      const uint8_t pair = weights.data[(first + i) / 2];
+                                      return i % 2 ? pair & 15u : uint32_t{pair} >> 4;
+                                  };
+                                  BlockNF4 made;
+                                  store<float>(made.absmax, maxima(first / kBlock));
+                                  for (int64_t half = 0; half < 2; ++half)
+                                      for (int64_t j = 0; j < 16; ++j)
+                                          made.qs[half][j] = static_cast<uint8_t>(code(32 * half + j) | code(32 * half + 16 + j) << 4);
+                                  std::memcpy(out, &made, sizeof made);
+                              }
+                          }});
+}
+
 Result<Rows> open_four_bits(PackedParts& parts, const SafeTensor& state_tensor) {
     const SafeTensor& weights = parts.lead();
     LET(state, read_state(state_tensor));
@@ -108,7 +136,6 @@ Result<Rows> open_four_bits(PackedParts& parts, const SafeTensor& state_tensor) 
     rows.rows = state.rows;
     rows.cols = state.cols;
     rows.uses = {&weights, maxima.values};
-    rows.inexact = "its levels are 4-bit floats";
     rows.read = [&weights, map = map, maxima, block = state.block, cols = state.cols](
                     int64_t row, int64_t count, float* out) {
         int64_t current = -1;
@@ -123,6 +150,7 @@ Result<Rows> open_four_bits(PackedParts& parts, const SafeTensor& state_tensor) 
             *out++ = load<float>(map->data + 4 * code) * maximum;
         }
     };
+    find_exact_nf4(rows, weights, *map, maxima, state.block);
     return rows;
 }
 

@@ -30,8 +30,7 @@ std::vector<uint8_t> blocks_of(const Rows& rows, const ExactRows& exact) {
 
 std::vector<float> decoded(const Format& format, const std::vector<uint8_t>& blocks, int64_t cols, int64_t rows) {
     std::vector<float> out(static_cast<size_t>(cols * rows));
-    for (int64_t row = 0; row < rows; ++row)
-        format.decode(nullptr, blocks.data() + format.row_bytes(cols) * static_cast<uint64_t>(row), out.data() + row * cols, cols);
+    decode_rows(format, {blocks.data(), cols, rows}, 0, rows, out.data());
     return out;
 }
 
@@ -196,7 +195,7 @@ TEST(reference_folders_kept) {
     SHARED_OR_SKIP(shared);
     const std::map<std::string, std::string> expected = {
         {"gptq-sym", "Q4_0"}, {"gptq-asym", "Q8_0"}, {"awq", "Q8_0"}, {"gptq-actorder", ""}, {"ct-int4", ""}, {"ct-int4-asym", ""},
-        {"ct-int8", ""}, {"ct-fp8", ""}, {"bnb-nf4", ""}, {"bnb-nf4-dq", ""}};
+        {"ct-int8", ""}, {"ct-fp8", ""}, {"bnb-nf4", "NF4"}, {"bnb-nf4-dq", "NF4"}};
     for (const auto& [name, format] : expected) {
         const TemporaryFolder folder;
         QuantizeOptions options;
@@ -225,9 +224,11 @@ TEST(reference_folders_kept) {
             decode_rows(*to->format, to->view(), 0, to->rows(), b.data());
             CHECK_MSG(same_bits(a, b), name + " " + from.name);
         }
-        CHECK_MSG(repacked == (format.empty() ? 0u : 21u), name + ": " + std::to_string(repacked) + " tensors repacked");
+        // Rows of 160 are no multiple of 64: there NF4's blocks run over their ends.
+        const size_t all = format.empty() ? 0 : format == "NF4" ? 18 : 21;
+        CHECK_MSG(repacked == all, name + ": " + std::to_string(repacked) + " tensors repacked");
         const auto type = made->metadata().get_u32("general.file_type");
-        if (!format.empty()) CHECK_MSG(static_cast<int32_t>(type.value().value_or(0)) == find_format(format)->file_type, name);
+        if (const bool stock = !format.empty() && find_format(format)->stock; stock) CHECK_MSG(static_cast<int32_t>(type.value().value_or(0)) == find_format(format)->file_type, name);
     }
 }
 
