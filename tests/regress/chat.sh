@@ -45,6 +45,19 @@ shifts() { # a full context: what stays moves down in the cache, and no turn is 
         grep -Eq 'the context is full: [0-9]+ tokens leave the cache, [0-9]+ behind them move down' "$work/err"
 }
 check full_context_moves_the_cache_down shifts
+gpt2=$shared/models/arch/gpt2/gpt2.gguf
+reads_anew() { # where positions are part of the embedding
+    for turn in 1 2 3 4 5 6; do echo "Message number $turn of the king."; done |
+        "$quant" run -m "$gpt2" --chat-template chatml --temp 0 -n 20 --verbose -sys 'Be brief.' >/dev/null 2>"$work/err" &&
+        grep -q 'positions of this model cannot be shifted' "$work/err"
+}
+if [ -f "$gpt2" ]; then check fixed_positions_are_read_anew reads_anew; else echo "SKIP fixed_positions_are_read_anew: needs the reference data folder (QUANT_SHARED)"; fi
+shows() { # on standard error, and no answer is given
+    printf '/help\n/system Be brief.\n/system\n' | talk >"$work/text" 2>"$work/err" && [ ! -s "$work/text" ] || return 1
+    local words
+    for words in /help /clear /system /regen /save /load /quit 'Be brief.'; do grep -qF -- "$words" "$work/err" || { echo "missing: $words"; return 1; }; done
+}
+check help_and_system_are_shown shows
 tells() { # mistakes in a chat are told, and the chat goes on
     printf '/foo\n/load no/such\n/save\n/regen\n/load Makefile\nWho are you?\n/quit\nnever\n' | talk 2>"$work/err" | cmp - "$work/answer" || return 1
     for words in "unknown command '/foo'" 'no/such' "a file's name is missing" 'no message yet' 'no saved chat'; do
