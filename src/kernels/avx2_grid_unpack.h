@@ -1,5 +1,5 @@
-// Blocks whose weights are points of a code book (IQ1, IQ2, IQ3) to codes, signs and scales (AVX2). Included by AVX2 and
-// AVX-512 files only, everything in an unnamed namespace.
+// Blocks whose weights are points of a code book (IQ1, IQ2, IQ3) to codes, signs and scales (AVX2). Included by AVX2
+// and AVX-512 files only, everything in an unnamed namespace.
 //
 // A block is worked on in two steps. `prepare` does for all 256 weights what vectors do well: indices into the book,
 // signs with their parity. `points` then looks up one group: unsigned codes, to be used with the group's signs where
@@ -63,8 +63,8 @@ inline __m256i with_signs(__m256i x, const Signs& signs, int group) {
 #if defined(QUANT_KERNELS_VNNI)
     return _mm256_mask_mov_epi8(x, signs.of_group[group], _mm256_sub_epi8(_mm256_setzero_si256(), x));
 #else
-    // With all bits but the wanted one set a byte is 255, or 255 - 2^i; adding 129 (130 for i = 7) makes the first negative
-    // and the second positive, and neither zero.
+    // With all bits but the wanted one set a byte is 255, or 255 - 2^i; adding 129 (130 for i = 7) makes the first
+    // negative and the second positive, and neither zero.
     const __m256i others = _mm256_set1_epi64x(0x7fbfdfeff7fbfdfell);
     const __m256i add = _mm256_set1_epi64x(static_cast<long long>(0x8281818181818181ull));
     const __m256i bytes = spread_bytes(signs.halves, group);
@@ -77,16 +77,17 @@ inline __m256i even_signs(__m256i sevens) {
     const __m256i odd_bits = _mm256_broadcastsi128_si256(  // bit 7 of entry i: whether i has an odd number of bits
         _mm_setr_epi8(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0));
     const __m256i upper = _mm256_and_si256(_mm256_srli_epi16(sevens, 4), _mm256_set1_epi8(7));
-    return _mm256_xor_si256(_mm256_xor_si256(sevens, _mm256_shuffle_epi8(odd_bits, sevens)), _mm256_shuffle_epi8(odd_bits, upper));
+    return _mm256_xor_si256(_mm256_xor_si256(sevens, _mm256_shuffle_epi8(odd_bits, sevens)),
+                            _mm256_shuffle_epi8(odd_bits, upper));
 }
 
-// In each 128 bits of v the low 28 bits of the words at bytes `a` and `b`, each with four sevens -> eight words of 7 bits: the
-// first two of both, then the last two.
+// In each 128 bits of v the low 28 bits of the words at bytes `a` and `b`, each with four sevens -> eight words of 7
+// bits: the first two of both, then the last two.
 inline __m256i sevens_at(__m256i v, int a, int b) {
     const auto byte = [](int i) { return static_cast<char>(i); };
-    const __m128i spread = _mm_setr_epi8(byte(a), byte(a + 1), byte(a), byte(a + 1), byte(b), byte(b + 1), byte(b), byte(b + 1),
-                                         byte(a + 1), byte(a + 2), byte(a + 2), byte(a + 3), byte(b + 1), byte(b + 2), byte(b + 2),
-                                         byte(b + 3));
+    const __m128i spread = _mm_setr_epi8(byte(a), byte(a + 1), byte(a), byte(a + 1), byte(b), byte(b + 1), byte(b),
+                                         byte(b + 1), byte(a + 1), byte(a + 2), byte(a + 2), byte(a + 3), byte(b + 1),
+                                         byte(b + 2), byte(b + 2), byte(b + 3));
     // Now at bits 0, 7, 6, 5: to the top, then down.
     const __m256i up = _mm256_setr_epi16(512, 4, 512, 4, 8, 16, 8, 16, 512, 4, 512, 4, 8, 16, 8, 16);
     return _mm256_srli_epi16(_mm256_mullo_epi16(_mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(spread)), up), 9);
@@ -116,8 +117,8 @@ inline __m256i four_points(const uint64_t* grid, const uint16_t* index) {
     return four_points(grid, index[0], index[1], index[2], index[3]);
 }
 
-// Indices made by vectors, to be read one by one. Through memory: compilers would rather take each out of the register with
-// two instructions than load it with one.
+// Indices made by vectors, to be read one by one. Through memory: compilers would rather take each out of the register
+// with two instructions than load it with one.
 template <int n>
 struct Indices {
     alignas(32) uint16_t at[n];
@@ -148,7 +149,8 @@ inline void unsigned_codes(const uint8_t* b, __m256i* out) {
     for (int g = 0; g < 8; ++g) {
         __m256i points = F::points(b, ready, g);
         if constexpr (F::kHalved) points = _mm256_srli_epi16(points, 1);  // all even
-        if constexpr (F::kSigned) points = _mm256_add_epi8(with_signs(points, ready.signs, g), _mm256_set1_epi8(F::kOffset));
+        if constexpr (F::kSigned)
+            points = _mm256_add_epi8(with_signs(points, ready.signs, g), _mm256_set1_epi8(F::kOffset));
         out[g] = points;
     }
 }
@@ -184,7 +186,8 @@ struct IQ2_XXS : GridIq2 {
 // Nibbles of 8 bytes in order -> 2s + 1 as int16.
 inline __m256i odd_nibbles(const uint8_t* at) {
     const __m128i bytes = load64_low(at), mask = _mm_set1_epi8(15);
-    const __m128i nibbles = _mm_unpacklo_epi8(_mm_and_si128(bytes, mask), _mm_and_si128(_mm_srli_epi16(bytes, 4), mask));
+    const __m128i nibbles =
+        _mm_unpacklo_epi8(_mm_and_si128(bytes, mask), _mm_and_si128(_mm_srli_epi16(bytes, 4), mask));
     return odd(_mm256_cvtepu8_epi16(nibbles));
 }
 
@@ -251,9 +254,12 @@ struct IQ3_XXS : GridBlock {  // levels 4 12 20 28 36 44 52 62
     };
     static void prepare(const uint8_t* b, Ready& ready) {
         const __m256i words = load256(b + 66);
-        ready.signs = signs_of_sevens(sevens_at(words, 0, 4), sevens_at(words, 8, 12), _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+        ready.signs =
+            signs_of_sevens(sevens_at(words, 0, 4), sevens_at(words, 8, 12), _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
     }
-    static __m256i points(const uint8_t* b, const Ready&, int group) { return eight_points(kIq3XxsGrid.points, b + 2 + 8 * group); }
+    static __m256i points(const uint8_t* b, const Ready&, int group) {
+        return eight_points(kIq3XxsGrid.points, b + 2 + 8 * group);
+    }
     static void all_codes(const uint8_t* b, __m256i* out) { unsigned_codes<IQ3_XXS>(b, out); }
     static float scale(const uint8_t* b) { return half_at(b) * 0.5f; }
     static __m256i scales32(const uint8_t* b) { return odd_tops(load256(b + 66)); }
@@ -283,7 +289,8 @@ struct IQ3_S : GridBlock {  // levels 1 3 ... 15
     static float scale(const uint8_t* b) { return half_at(b); }
     static __m256i scales16(const uint8_t* b) {
         const __m128i bytes = _mm_cvtsi32_si128(static_cast<int>(load32(b + 106))), mask = _mm_set1_epi8(15);
-        const __m128i nibbles = _mm_unpacklo_epi8(_mm_and_si128(bytes, mask), _mm_and_si128(_mm_srli_epi16(bytes, 4), mask));
+        const __m128i nibbles =
+            _mm_unpacklo_epi8(_mm_and_si128(bytes, mask), _mm_and_si128(_mm_srli_epi16(bytes, 4), mask));
         return odd(_mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(nibbles)));
     }
 };
@@ -297,12 +304,14 @@ struct IQ1_S : GridBlock {
         Indices<32> index;
     };
     static void prepare(const uint8_t* b, Ready& ready) {
-        // Part p of a group has bits 3p to 3p + 2 of its word: to bits 8 to 10, up by multiplying and the last one down by 1.
+        // Part p of a group has bits 3p to 3p + 2 of its word: to bits 8 to 10, up by multiplying and the last one down
+        // by 1.
         const __m256i pattern = _mm256_setr_epi8(0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3, 2, 3,  //
                                                  4, 5, 4, 5, 4, 5, 4, 5, 6, 7, 6, 7, 6, 7, 6, 7);
         const __m256i up = _mm256_set1_epi64x(0x0000000400200100ll);
         for (int half = 0; half < 2; ++half) {
-            const __m256i words = _mm256_shuffle_epi8(_mm256_set1_epi64x(static_cast<long long>(load64(b + 34 + 8 * half))), pattern);
+            const __m256i words =
+                _mm256_shuffle_epi8(_mm256_set1_epi64x(static_cast<long long>(load64(b + 34 + 8 * half))), pattern);
             const __m256i top = _mm256_blend_epi16(_mm256_mullo_epi16(words, up), _mm256_srli_epi16(words, 1), 0x88);
             const __m256i low = _mm256_cvtepu8_epi16(load128(b + 2 + 16 * half));
             store256(ready.index.at + 16 * half, _mm256_or_si256(low, _mm256_and_si256(top, _mm256_set1_epi16(0x700))));
@@ -354,8 +363,8 @@ struct IQ1_M : GridBlock {  // codes are eighths: 8 * (level - 1) +- 1, raised b
     static void all_codes(const uint8_t* b, __m256i* out) { unsigned_codes<IQ1_M>(b, out); }
     static float scale(const uint8_t* b) {
         const uint64_t words = load64(b + 48);
-        const auto bits = static_cast<unsigned short>((words >> 12 & 0xf) | (words >> 24 & 0xf0) | (words >> 36 & 0xf00) |
-                                                      (words >> 48 & 0xf000));
+        const auto bits = static_cast<unsigned short>((words >> 12 & 0xf) | (words >> 24 & 0xf0) |
+                                                      (words >> 36 & 0xf00) | (words >> 48 & 0xf000));
         return _cvtsh_ss(bits) * 0.125f;
     }
     static __m256i scales16(const uint8_t* b) {

@@ -8,12 +8,15 @@
 namespace quant {
 namespace {
 
-inline uint8x16_t two_points(uint64_t first, uint64_t second) { return vcombine_u8(vcreate_u8(first), vcreate_u8(second)); }
+inline uint8x16_t two_points(uint64_t first, uint64_t second) {
+    return vcombine_u8(vcreate_u8(first), vcreate_u8(second));
+}
 
 // 16 unsigned codes with the signs of two bytes.
 inline int8x16_t with_signs(uint8x16_t codes, uint32_t two_bytes) {
     const uint8x16_t mask = two_points(0x8040201008040201ull, 0x8040201008040201ull);
-    const uint8x16_t bytes = vcombine_u8(vdup_n_u8(static_cast<uint8_t>(two_bytes)), vdup_n_u8(static_cast<uint8_t>(two_bytes >> 8)));
+    const uint8x16_t bytes =
+        vcombine_u8(vdup_n_u8(static_cast<uint8_t>(two_bytes)), vdup_n_u8(static_cast<uint8_t>(two_bytes >> 8)));
     const uint8x16_t negative = vtstq_u8(bytes, mask);  // 255 is -1: xor and subtract negate
     return vreinterpretq_s8_u8(vsubq_u8(veorq_u8(codes, negative), negative));
 }
@@ -41,7 +44,8 @@ struct IQ2_XXS : SuperBlock {
         const uint8_t* i = b + 2 + 8 * group;
         const uint32_t signs = signs_of_sevens(load32(i + 4));
         const uint64_t* grid = kIq2XxsGrid.points;
-        return {with_signs(two_points(grid[i[0]], grid[i[1]]), signs), with_signs(two_points(grid[i[2]], grid[i[3]]), signs >> 16)};
+        return {with_signs(two_points(grid[i[0]], grid[i[1]]), signs),
+                with_signs(two_points(grid[i[2]], grid[i[3]]), signs >> 16)};
     }
     static void scales(const uint8_t* b, float* out) {
         const float d = half_at(b) * 0.125f;
@@ -53,7 +57,9 @@ struct IQ2_XS : SuperBlock {
     static constexpr int kBytes = 74, kGroup = 16;
     static Codes32 codes(const uint8_t* b, int group) {
         const uint64_t words = load64(b + 2 + 8 * group);
-        const auto seven = [words](int part) { return static_cast<uint32_t>(words >> (16 * part + 9) & 127) << (7 * part); };
+        const auto seven = [words](int part) {
+            return static_cast<uint32_t>(words >> (16 * part + 9) & 127) << (7 * part);
+        };
         const uint32_t signs = signs_of_sevens(seven(0) | seven(1) | seven(2) | seven(3));
         const uint64_t* grid = kIq2XsGrid.points;
         return {with_signs(two_points(grid[words & 511], grid[words >> 16 & 511]), signs),
@@ -77,7 +83,8 @@ struct IQ2_S : SuperBlock {
 // Four points of four weights.
 template <class Index>
 inline uint8x16_t four_points(const uint32_t* grid, Index index) {
-    return two_points(grid[index(0)] | static_cast<uint64_t>(grid[index(1)]) << 32, grid[index(2)] | static_cast<uint64_t>(grid[index(3)]) << 32);
+    return two_points(grid[index(0)] | static_cast<uint64_t>(grid[index(1)]) << 32,
+                      grid[index(2)] | static_cast<uint64_t>(grid[index(3)]) << 32);
 }
 
 struct IQ3_XXS : SuperBlock {
@@ -100,7 +107,8 @@ struct IQ3_S : SuperBlock {
         const uint8_t* i = b + 2 + 8 * group;
         const uint32_t signs = load32(b + 74 + 4 * group), top = b[66 + group];
         return {with_signs(four_points(kIq3SGrid.points, [=](int n) { return i[n] | (top << (8 - n) & 256); }), signs),
-                with_signs(four_points(kIq3SGrid.points, [=](int n) { return i[4 + n] | (top << (4 - n) & 256); }), signs >> 16)};
+                with_signs(four_points(kIq3SGrid.points, [=](int n) { return i[4 + n] | (top << (4 - n) & 256); }),
+                           signs >> 16)};
     }
     static void scales(const uint8_t* b, float* out) { odd_nibbles(b + 106, 4, half_at(b), out); }
 };
@@ -140,9 +148,11 @@ struct IQ1_M : SuperBlock {
     }
     static void scales(const uint8_t* b, float* out) {
         const uint64_t words = load64(b + 48);
-        const auto bits = static_cast<uint16_t>((words >> 12 & 0xf) | (words >> 24 & 0xf0) | (words >> 36 & 0xf00) | (words >> 48 & 0xf000));
+        const auto bits = static_cast<uint16_t>((words >> 12 & 0xf) | (words >> 24 & 0xf0) | (words >> 36 & 0xf00) |
+                                                (words >> 48 & 0xf000));
         const float d = half_at(&bits) * 0.125f;
-        for (int i = 0; i < 16; ++i) out[i] = d * static_cast<float>(2 * (words >> (16 * (i / 4) + 3 * (i % 4)) & 7) + 1);
+        for (int i = 0; i < 16; ++i)
+            out[i] = d * static_cast<float>(2 * (words >> (16 * (i / 4) + 3 * (i % 4)) & 7) + 1);
     }
 };
 
