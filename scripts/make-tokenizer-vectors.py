@@ -97,6 +97,7 @@ def texts():
     pools = ["abcXYZ", "0123456789", "  \t\n\r\u00a0", "'.,!?/-_$+<=>", "äÄǅʰª\u0301", "我你ひ한ก", "½²٣", "😀\u200d", "'s'LL're"]
     for _ in range(60):
         yield "".join(rng.choice(rng.choice(pools)) for _ in range(rng.randint(4, 28)))
+    yield "\u3000我 \u3000\u3000あ\u3000"  # a blank that is also a mark
 
 
 def escaped(text):

@@ -253,12 +253,12 @@ private:
     std::array<bool, 128> ascii_{};
 };
 
-// \s?[...]+
+// \s?[...]+ ; the blank can be a member itself
 size_t class_with_space(const CharacterClass& members, Text text, size_t at) {
     const Glyph first = glyph_at(text, at);
     const size_t begin = first.kind & kSpace ? at + first.bytes : at;
     const size_t end = members.run(text, begin);
-    return end > begin ? end - at : 0;
+    return (end > begin ? end : members.run(text, at)) - at;
 }
 size_t deepseek_letters(Text text, size_t at) {
     static const CharacterClass members(kDeepSeekLetters);
