@@ -2,6 +2,10 @@
 # Quantizes the bundled model to each type of the table of peers and compares mean KL divergence to the f16 model and file
 # size with the peers' figures without importance matrix: ours must be at most 1.02 times theirs, and no larger.
 # usage: scripts/compare-kl.sh [TYPE...] (QUANT_BUILD: the build folder; QUANT_SHARED: the folder of reference data)
+#        scripts/compare-kl.sh --imatrix PEERDIR [TYPE...]
+# With --imatrix, both sides get the shared importance matrix, PEERDIR/llama-quantize writes its file anew, both are judged
+# here on CHUNKS windows (default 64), and ours must be at most as far and no larger; without TYPE the mixes below 4 bits
+# that need code books.
 # Prints a table; ends with an error when a row fails against llama.cpp (column llamacpp).
 set -eu
 cd "$(dirname "$0")/.."
@@ -21,6 +25,33 @@ rows() {
         /^\| *[A-Z][A-Z0-9_]* *\|/ { name = $2; gsub(/ /, "", name); if (cell($3) != "- -") print name, cell($3), cell($5) }' "$peers"
 }
 number() { sed -n "s/.*\"$1\": *\([-+0-9.e]*\).*/\1/p" "$2" | head -n 1; }
+
+# KL and perplexity of a file
+judge() {
+    "$quant" eval -m "$1" --base "$model" -f "$text" -c 512 --chunks "${CHUNKS:-64}" --json --quiet >"$work/eval.json"
+    echo "$(number kl_divergence "$work/eval.json") $(number perplexity "$work/eval.json")"
+}
+if [ "${1:-}" = --imatrix ]; then
+    peer=$2/llama-quantize imatrix=$shared/reference/imatrix/tiny.gguf status=0
+    shift 2
+    [ $# -gt 0 ] || set -- IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S IQ2_M IQ3_XXS IQ3_XS IQ3_S IQ3_M
+    printf '%-8s %10s %9s %10s | %10s %9s %7s %7s\n' type KL ppl bytes llamacpp ppl ratio bytes
+    for type; do
+        "$peer" --imatrix "$imatrix" "$model" "$work/peer.gguf" "$type" 1 >"$work/log" 2>&1 || { tail -1 "$work/log"; exit 1; }
+        "$quant" quantize --quiet --force --imatrix "$imatrix" "$model" "$work/model.gguf" "$type"
+        read -r kl ppl < <(judge "$work/model.gguf")
+        read -r peer_kl peer_ppl < <(judge "$work/peer.gguf")
+        awk -v type="$type" -v kl="$kl" -v ppl="$ppl" -v peer_kl="$peer_kl" -v peer_ppl="$peer_ppl" \
+            -v size="$(wc -c <"$work/model.gguf")" -v bytes="$(wc -c <"$work/peer.gguf")" 'BEGIN {
+            if (kl == "" || peer_kl == "") { print type ": no KL divergence"; exit 1 }
+            worse = kl > peer_kl; larger = size > bytes
+            printf "%-8s %10.5f %9.4f %10d | %10.5f %9.4f %7.3f %+7d%s%s\n", type, kl, ppl, size, peer_kl, peer_ppl, kl / peer_kl,
+                size - bytes, worse ? "  KL TOO HIGH" : "", larger ? "  TOO LARGE" : ""
+            exit worse || larger
+        }' || status=1
+    done
+    exit $status
+fi
 
 printf '%-8s %10s %8s %10s | %10s %7s %9s | %10s %7s %9s\n' type KL ppl bytes llamacpp ratio bytes ik ratio bytes
 status=0

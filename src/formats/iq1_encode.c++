@@ -1,4 +1,4 @@
-// Encoders of IQ1_S and IQ1_M: eight weights are s (g + shift), g a point of the grid of -1, 0 and 1, shift 1/8 or -1/8.
+// Encoders of IQ1_S and IQ1_M: eight weights are s (g + shift), g a point of the grid of -1, 0, 1, shift 1/8 or -1/8.
 #include <array>
 
 #include "formats/blocks.h"
@@ -40,8 +40,8 @@ const Patterns& patterns() {
     return table;
 }
 
-// Eight weights rounded to free levels, and what other levels cost: for weight i the level next in cost adds near[i] to the
-// squared error and near_step[i] to the pattern, the third one far[i] and far_step[i].
+// Eight weights rounded to free levels, and what other levels cost: for weight i the level next in cost adds near[i] to
+// the squared error and near_step[i] to the pattern, the third one far[i] and far_step[i].
 struct Rounded {
     int pattern;
     float near[8], far[8];
@@ -77,7 +77,7 @@ QUANT_INLINE void round_free(const Vec<W>& t, const Vec<W>& w, Rounded* out) {
     }
 }
 
-// The point of least cost among those that differ from the free levels in at most two weights; where there is none, among all.
+// The point of least cost among those that differ from the free levels in at most two weights; without one, among all.
 int nearest_point(const Rounded& r, const Patterns& table) {
     auto point = [&](int pattern) { return table.point[static_cast<size_t>(pattern)]; };
     int best = point(r.pattern);
@@ -144,9 +144,10 @@ struct ShiftedCost {
                     Lines& to = lines[g][half];
                     const int point = nearest_point(rounded[half], table);
                     if (to.count > 0 && to.point[to.count - 1] == point) continue;
+                    const auto& level = table.level[static_cast<size_t>(point)];
                     float h = 0, q = 0;
                     for (int i = 0; i < 8; ++i) {
-                        const float v = table.level[static_cast<size_t>(point)][static_cast<size_t>(i)] + shift[8 * half];
+                        const float v = level[static_cast<size_t>(i)] + shift[8 * half];
                         h += 2 * w[i] * x[i] * v;
                         q += w[i] * v * v;
                     }
@@ -160,7 +161,9 @@ struct ShiftedCost {
         for (int u = sub * kUnits; u < (sub + 1) * kUnits; ++u) {
             Vec<W> shifted[2] = {Vec<W>::all(0), Vec<W>::all(0)};
             for (int g = u * kEights; g < (u + 1) * kEights; ++g) {
-                for (int half = 0; half < 2; ++half) shifted[half] = shifted[half] + search::lowest_at<W>(lines[g][half], s);
+                for (int half = 0; half < 2; ++half) {
+                    shifted[half] = shifted[half] + search::lowest_at<W>(lines[g][half], s);
+                }
             }
             sum = sum + min(shifted[1], shifted[0]);
         }
@@ -242,11 +245,13 @@ QUANT_INLINE void best_block(const float* x, const float* importance, Iq1Codes& 
     Cost cost;
     cost.prepare(in, guess);
     using Search = search::ScaleSearch<W, Shape, Cost>;
-    const auto best = Search(cost, in.up, in.down).best(guess);
+    auto best = Search(cost, in.up, in.down).best(guess);
+    const float chosen = best.d.value;
+    search::restore_energy<W>(in, best);
     out.d = best.d.bits;
     for (int j = 0; j < Shape::kSubs; ++j) out.scale[j] = best.k[j];
     for (int g = 0; g < 32; ++g) {
-        const float s = best.d.value * Search::multiple(best.k[g * Shape::kSubs / 32]);
+        const float s = chosen * Search::multiple(best.k[g * Shape::kSubs / 32]);
         out.minus[g] = cost.better_shift(g / Shape::kEights, s);
         const Lines& lines = cost.lines[g][out.minus[g]];
         out.point[g] = lines.point[lines.lowest(s)];
@@ -277,7 +282,8 @@ QUANT_INLINE void iq1_m_body(const float* x, const float* importance, uint8_t* b
         best_block<W, ShapeM>(x + i, importance ? importance + i : nullptr, codes);
         for (int g = 0; g < 32; ++g) block->qs[g] = static_cast<uint8_t>(codes.point[g]);
         for (int g = 0; g < 32; g += 2) {
-            const int low = codes.point[g] >> 8 | codes.minus[g] << 3, high = codes.point[g + 1] >> 8 | codes.minus[g + 1] << 3;
+            const int low = codes.point[g] >> 8 | codes.minus[g] << 3;
+            const int high = codes.point[g + 1] >> 8 | codes.minus[g + 1] << 3;
             block->qh[g / 2] = static_cast<uint8_t>(low | high << 4);
         }
         for (int j = 0; j < 4; ++j) {  // four scales and four bits of d in each word

@@ -42,7 +42,8 @@ QUANT_INLINE void iq2_xxs_body(const float* x, const float* importance, uint8_t*
     auto* block = reinterpret_cast<BlockIQ2_XXS*>(blocks);
     search::GridCodes codes;
     for (int64_t i = 0; i < n; i += 256, ++block) {
-        const auto best = search::best_signed_block<W, ShapeXxs>(grid, x + i, importance ? importance + i : nullptr, codes);
+        const float* w = importance ? importance + i : nullptr;
+        const auto best = search::best_signed_block<W, ShapeXxs>(grid, x + i, w, codes);
         block->d.set_bits(best.d.bits);
         for (int j = 0; j < 8; ++j) {
             uint32_t signs = static_cast<uint32_t>(best.k[j]) << 28;
@@ -65,7 +66,8 @@ QUANT_INLINE void iq2_xs_body(const float* x, const float* importance, uint8_t* 
     auto* block = reinterpret_cast<BlockIQ2_XS*>(blocks);
     search::GridCodes codes;
     for (int64_t i = 0; i < n; i += 256, ++block) {
-        const auto best = search::best_signed_block<W, ShapeXs>(grid, x + i, importance ? importance + i : nullptr, codes);
+        const float* w = importance ? importance + i : nullptr;
+        const auto best = search::best_signed_block<W, ShapeXs>(grid, x + i, w, codes);
         block->d.set_bits(best.d.bits);
         for (int u = 0; u < 32; ++u) {
             store(block->qs + 2 * u, static_cast<uint16_t>(codes.point[u] | (codes.negative[u] & 127) << 9));
@@ -80,7 +82,8 @@ QUANT_INLINE void iq2_s_body(const float* x, const float* importance, uint8_t* b
     auto* block = reinterpret_cast<BlockIQ2_S*>(blocks);
     search::GridCodes codes;
     for (int64_t i = 0; i < n; i += 256, ++block) {
-        const auto best = search::best_signed_block<W, ShapeS>(grid, x + i, importance ? importance + i : nullptr, codes);
+        const float* w = importance ? importance + i : nullptr;
+        const auto best = search::best_signed_block<W, ShapeS>(grid, x + i, w, codes);
         block->d.set_bits(best.d.bits);
         for (int u = 0; u < 32; ++u) {
             block->qs[u] = static_cast<uint8_t>(codes.point[u]);

@@ -40,7 +40,8 @@ QUANT_INLINE void iq3_xxs_body(const float* x, const float* importance, uint8_t*
     auto* block = reinterpret_cast<BlockIQ3_XXS*>(blocks);
     search::GridCodes codes;
     for (int64_t i = 0; i < n; i += 256, ++block) {
-        const auto best = search::best_signed_block<W, ShapeXxs>(grid, x + i, importance ? importance + i : nullptr, codes);
+        const float* w = importance ? importance + i : nullptr;
+        const auto best = search::best_signed_block<W, ShapeXxs>(grid, x + i, w, codes);
         block->d.set_bits(best.d.bits);
         for (int g = 0; g < 64; ++g) block->qs[g] = static_cast<uint8_t>(codes.point[g]);
         for (int j = 0; j < 8; ++j) {
@@ -57,7 +58,8 @@ QUANT_INLINE void iq3_s_body(const float* x, const float* importance, uint8_t* b
     auto* block = reinterpret_cast<BlockIQ3_S*>(blocks);
     search::GridCodes codes;
     for (int64_t i = 0; i < n; i += 256, ++block) {
-        const auto best = search::best_signed_block<W, ShapeS>(grid, x + i, importance ? importance + i : nullptr, codes);
+        const float* w = importance ? importance + i : nullptr;
+        const auto best = search::best_signed_block<W, ShapeS>(grid, x + i, w, codes);
         block->d.set_bits(best.d.bits);
         for (int g = 0; g < 64; ++g) block->qs[g] = static_cast<uint8_t>(codes.point[g]);
         for (int j = 0; j < 8; ++j) {
