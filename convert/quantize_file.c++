@@ -334,7 +334,7 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
         report.outputs = {job.output};
         return report;
     }
-    if (!report.plan.needing_importance.empty()) {
+    if (!report.plan.needing_importance.empty() && options.calibration.texts.empty()) {
         const std::string& first = report.plan.needing_importance.front();
         return usage_error(recipe.name + " needs an importance matrix for " + first +
                            format_text(" and %zu more tensors: give --imatrix FILE or --calibrate TEXT",

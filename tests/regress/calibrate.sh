@@ -26,6 +26,15 @@ closer() {
 check closer_to_the_original_q4_0 closer q4_0 0.75 --keep-mix
 check closer_to_the_original_q4_k_m closer q4_k_m 0.6 --calibrate-ctx 128
 
+# Code books need importance: refused without, in one line that says how to get it, before anything is written.
+refused() {
+    ! "$quant" quantize --quiet "$tiny" "$work/books.gguf" iq2_xs 2>"$work/error" && [ ! -e "$work/books.gguf" ] &&
+        [ "$(wc -l <"$work/error")" -eq 1 ] && grep -q -- "--imatrix FILE or --calibrate TEXT" "$work/error"
+}
+check code_books_refuse_without_importance refused
+check code_books_are_calibrated "$quant" quantize --quiet --force "$tiny" "$work/books.gguf" iq2_xs --keep-mix \
+    --calibrate "$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2
+
 plan_given_back() { # a saved plan makes the same file again
     local text=("$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2)
     "$quant" quantize --quiet --force "$tiny" "$work/first.gguf" q4_k_m --calibrate "${text[@]}" --save-plan "$work/plan.txt" &&
