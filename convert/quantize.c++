@@ -42,6 +42,7 @@ struct Settings {
 std::string recipe_table() {
     std::string lines;
     for (const std::string& name : recipe_names()) {
+        if (const Format* format = find_format(name); format && in_family(*format)) continue;
         const auto recipe = find_recipe(name);
         std::string purpose = recipe->purpose;
         if (recipe->name != name) purpose = recipe->name + (purpose.empty() ? "" : ": " + purpose);

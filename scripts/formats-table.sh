@@ -56,13 +56,21 @@ awk '
         printf "%-14s %-6s %12.4f %9d %11.4f %11.6f %8.2f%% %s\n", $2, $3, $1, $4, $5, $6, 100 * $7, $8
         bits[NR] = $1; name[NR] = $2; kl[NR] = $6; how[NR] = $8
     }
+    function reason(name) {
+        if (name ~ /^FP8/) return "half of their codes lie near zero: made for range, not for precision"
+        if (name == "L4") return "powers of two: large weights round coarsely"
+        if (name ~ /_ROWZ?$/) return "one scale for a row with outliers; a row of 256 pays for its header"
+        if (name ~ /^(Q4_0|Q4_1|Q5_0|Q5_1|A[0-9]_G)/) return "evenly spaced codes; K and IQ types have scales of scales or uneven levels"
+        if (name ~ /^(MXFP4|Q2_0|TQ|Q1_0|A1|PAL1)/) return "a format for models that were trained in it"
+        return "?"
+    }
     END {
         if (NR == 0) { print "no such format"; exit 1 }
         for (i = 1; i <= NR; i++) {  # the best of those with fewer bits that were rounded in the same way
             best = 0
             for (j = 1; j < i; j++) if (bits[j] < bits[i] && how[j] == how[i] && (!best || kl[j] < kl[best])) best = j
             if (best && kl[best] < kl[i])
-                wrong = wrong sprintf("  %s (%.4f bits, KL %.6f) after %s (%.4f bits, KL %.6f)\n", name[i], bits[i], kl[i], name[best], bits[best], kl[best])
+                wrong = wrong sprintf("  %s (%.4f bits, KL %.6f) after %s (%.4f bits, KL %.6f): %s\n", name[i], bits[i], kl[i], name[best], bits[best], kl[best], reason(name[i]))
         }
         if (wrong == "") print "\nall in the order of their bits"
         else printf "\nout of order, more bits and a higher KL divergence:\n%s", wrong

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "formats/affine.h"
 
 namespace quant {
 
@@ -61,6 +62,15 @@ constexpr Alias kAliases[] = {
     {"Q3_K", "Q3_K_M", ""},
     {"Q4_K", "Q4_K_M", ""},
     {"Q5_K", "Q5_K_M", ""},
+    {"A1", "A1_G64Z", "1 bit, with scale and zero point per 64"},
+    {"A2", "A2_G64Z", "2 bits, with scale and zero point per 64"},
+    {"A3", "A3_G64Z", "3 bits, with scale and zero point per 64"},
+    {"A4", "A4_G64Z", "4 bits, with scale and zero point per 64"},
+    {"A5", "A5_G64Z", "5 bits, with scale and zero point per 64"},
+    {"A6", "A6_G64Z", "6 bits, with scale and zero point per 64"},
+    {"A7", "A7_G64Z", "7 bits, with scale and zero point per 64"},
+    {"A8", "A8_G64Z", "8 bits, with scale and zero point per 64"},
+    {"A8_ROW", "Q8_ROW", ""},
     {"q3", "Q3_K_M", "the best stock mix near 3 bits"},
     {"q6", "Q6_K", "the best stock mix near 6 bits"},
     {"q8", "Q8_0", "the best stock mix near 8 bits"},
@@ -242,7 +252,7 @@ RuleAnswer output_rule(const Recipe& recipe, int64_t cols) {
     const Format& base = format_of(recipe.base);
     if (recipe.name == "MXFP4_MOE") return {Slot::q8_0, "output matrix"};
     if (cols % base.block != 0) return {Slot::q8_0, "output matrix, row not a multiple of the base format's block"};
-    if (recipe.base == Slot::q8_0) return {Slot::q8_0, ""};
+    if (base.bits_per_weight() > format_of(kQ6K).bits_per_weight()) return {recipe.base, ""};
     if (below_3_bits(recipe.base) || recipe.base == kIq3Xxs) return {kQ5K, "output matrix"};
     return {kQ6K, "output matrix"};
 }
@@ -326,6 +336,8 @@ const char* never_quantized(std::string_view name) {
     return nullptr;
 }
 
+bool in_family(const Format& format) { return format.slot >= Slot::affine && format.slot <= Slot::affine_last; }
+
 bool is_recipe(std::string_view name) { return find_recipe(name).ok(); }
 
 std::span<const std::string> recipe_names() {
@@ -363,7 +375,11 @@ Result<Recipe> find_recipe(std::string_view given) {
             if (format.encodes && format.file_type == number) return from_format(format);
     }
     std::string known;
-    for (const std::string& each : recipe_names()) known += (known.empty() ? "" : " ") + each;
+    for (const std::string& each : recipe_names()) {
+        const Format* format = find_format(each);
+        if (!format || !in_family(*format)) known += (known.empty() ? "" : " ") + each;
+    }
+    known += " A1_G32 ... A8_ROWZ (quant formats --all)";
     return usage_error("unknown type '" + escaped(given) + "', known: " + known);
 }
 
@@ -413,6 +429,12 @@ const Format* fallback_for(const Format& wanted, int64_t cols) {
     const Format* next = wanted.block <= 32 ? &wanted : nullptr;
     for (const Row& row : rows)
         if (row.from == wanted.slot) next = &format_of(row.to);
+    if (in_family(wanted)) {  // fewer weights under a scale
+        const size_t index = static_cast<size_t>(wanted.slot) - static_cast<size_t>(Slot::affine);
+        next = &format_of(static_cast<Slot>(static_cast<size_t>(wanted.slot) - index / 2 % 4 * 2 + (affine_layout(index).group ? 0 : 6)));
+    }
+    if (wanted.slot == Slot::fp8_e4m3) next = &format_of(Slot::fp8_e4m3_row);
+    if (wanted.slot == Slot::fp8_e5m2) next = &format_of(Slot::fp8_e5m2_row);
     if (!next) return nullptr;
     return cols % next->block == 0 ? next : &format_of(Slot::f16);
 }

@@ -53,6 +53,9 @@ bool is_recipe(std::string_view name);
 // All names find_recipe() takes, without numbers, for --help and for recognising suffixes of file names.
 std::span<const std::string> recipe_names();
 
+// Formats that lists for people do not name one by one: the affine ones, for which A1 ... A8 stand.
+bool in_family(const Format& format);
+
 // One tensor as the rules see it.
 struct RuleInput {
     TensorRole role = TensorRole::other;

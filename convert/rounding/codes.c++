@@ -3,7 +3,9 @@
 
 #include <array>
 #include <cstring>
+#include <utility>
 
+#include "formats/affine.h"
 #include "formats/blocks.h"
 
 namespace quant {
@@ -125,6 +127,13 @@ void put_q2_0(const uint8_t* codes, uint8_t* block) {
     }
 }
 
+void put_l4(const uint8_t* codes, uint8_t* block) { put_nibbles(codes, as<BlockL4>(block).qs); }
+
+template <size_t index>
+void put_affine(const uint8_t* codes, uint8_t* block) {
+    put_affine_codes(affine_layout(index), codes, block);
+}
+
 using Table = std::array<CodePlanes, kFormatCount>;
 
 Table make_table() {
@@ -150,6 +159,10 @@ Table make_table() {
     set(FormatSlot::nvfp4, 16, false, put_nvfp4);
     set(FormatSlot::q1_0, 2, true, put_q1_0);
     set(FormatSlot::q2_0, 3, true, put_q2_0);
+    set(FormatSlot::l4, 16, false, put_l4);
+    [&]<size_t... index>(std::index_sequence<index...>) {
+        (set(static_cast<FormatSlot>(static_cast<size_t>(FormatSlot::affine) + index), 1 << affine_layout(index).bits, true, put_affine<index>), ...);
+    }(std::make_index_sequence<kAffineCount>());
     return table;
 }
 

@@ -12,7 +12,7 @@ namespace quant {
 struct CodePlanes {
     int levels = 0;       // codes are 0 .. levels - 1
     bool uniform = true;  // levels are evenly spaced within a block's group
-    // Replaces all codes of one block, keeps its scales.
+    // Replaces all codes of one block, keeps its scales; those of a row's head stay as they are.
     void (*put)(const uint8_t* codes, uint8_t* block) = nullptr;
 };
 

@@ -54,14 +54,16 @@ struct Levels {
     int64_t block;
     std::vector<float> value;  // uniform: [2, block] first level and step; otherwise [levels, block]; per row
 
-    void read(const Format& format, const uint8_t* bytes, float* at) const {
+    // row_head: of the block's row, where the format has such.
+    void read(const Format& format, const uint8_t* row_head, const uint8_t* bytes, float* at) const {
+        const RowPlace place{nullptr, row_head, block, 0, 0, 0};
         uint8_t copy[512], codes[256];
         std::memcpy(copy, bytes, format.bytes);
         const int count = planes->uniform ? 2 : planes->levels;
         for (int c = 0; c < count; ++c) {
             std::memset(codes, c, sizeof codes);
             planes->put(codes, copy);
-            format.decode(nullptr, copy, at + c * block, block);
+            format.decode(format.plain() ? nullptr : &place, copy, at + c * block, block);
         }
         if (planes->uniform)
             for (int64_t e = 0; e < block; ++e) at[block + e] -= at[e];
@@ -144,11 +146,15 @@ private:
     void set_scales(int64_t block, uint8_t* blocks) {
         const int64_t begin = block * p_.format.block;
         for (int64_t r = 0; r < count_; ++r) {
-            for (int64_t k = 0; k < p_.format.block; ++k)
+            uint8_t* row = blocks + r * row_bytes();
+            uint8_t* at = row + p_.format.row_bytes(begin);
+            // A row with one scale gets it from all its weights, before any has moved.
+            const int64_t count = p_.format.row_head == 0 ? p_.format.block : begin == 0 ? p_.cols : 0;
+            for (int64_t k = 0; k < count; ++k)
                 row_[static_cast<size_t>(k)] = weights_[static_cast<size_t>((begin + k) * kRows + r)];
-            uint8_t* at = blocks + r * row_bytes() + block * p_.format.bytes;
-            p_.format.encode(nullptr, row_.data(), p_.importance.data() + begin, at, p_.format.block);
-            levels_.read(p_.format, at, levels_of(block, r));
+            if (count > 0)
+                p_.format.encode(nullptr, row_.data(), p_.importance.data() + begin, p_.format.row_head ? row : at, count);
+            levels_.read(p_.format, row, at, levels_of(block, r));
         }
     }
 
@@ -230,7 +236,7 @@ private:
             for (int64_t b = 0; b < p_.cols / p_.format.block; ++b) {
                 for (int64_t e = 0; e < p_.format.block; ++e)
                     codes[e] = codes_[static_cast<size_t>((b * p_.format.block + e) * kRows + r)];
-                p_.planes.put(codes, blocks + r * row_bytes() + b * p_.format.bytes);
+                p_.planes.put(codes, blocks + r * row_bytes() + p_.format.row_bytes(b * p_.format.block));
             }
         }
     }

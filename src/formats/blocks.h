@@ -5,6 +5,7 @@
 // x̂ is the value read back; e is the element's index in its block.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "base/bytes.h"
@@ -253,5 +254,34 @@ struct BlockQ2_0 {
     uint8_t qs[16];
 };
 static_assert(sizeof(BlockQ2_0) == 18);
+
+// ---- own: eight-bit floats and powers of two -------------------------------------------------------------------
+
+// | d as f32 | 128 x E4M3 or E5M2 |                  x̂ = d * number.  Per row: | d as f32 |, then numbers
+struct BlockFp8 {
+    uint8_t d[4], qs[128];
+};
+static_assert(sizeof(BlockFp8) == 132);
+
+// E4M3: sign, 4 bits of exponent (bias 7), 3 of mantissa; 0x7f and 0xff are not numbers, there is no infinity (the "fn"
+// form of checkpoints). E5M2: the upper byte of a half.
+template <bool e4m3>
+[[gnu::always_inline]] inline float fp8_value(uint8_t code) {
+    if constexpr (!e4m3) return f16_to_f32(static_cast<uint16_t>(code << 8));
+    // Under the exponent bias of a float the number is 2^120 too small, subnormal ones too.
+    const uint32_t sign = static_cast<uint32_t>(code & 0x80) << 24, size = code & 0x7f;
+    const float value = std::bit_cast<float>(size << 20) * 0x1p120f;
+    return std::bit_cast<float>(sign | (size == 0x7f ? 0x7fc00000u : std::bit_cast<uint32_t>(value)));
+}
+
+// | d | 16 bytes as Q4_0 |                                           x̂ = d * kL4Levels[q]
+struct BlockL4 {
+    StoredHalf d;
+    uint8_t qs[16];
+};
+static_assert(sizeof(BlockL4) == 18);
+
+// Bit 3 is the sign; 0 is zero, k is 2^(k-1).
+inline constexpr int8_t kL4Levels[16] = {0, 1, 2, 4, 8, 16, 32, 64, 0, -1, -2, -4, -8, -16, -32, -64};
 
 }  // namespace quant

@@ -51,4 +51,16 @@ QUANT_PALETTES(DECLARE)
 DecodeFn decode_q1_0, decode_q2_0;
 EncodeFn encode_q1_0, encode_q2_0;
 
+// affine.c++: by place in the list of affine formats (affine.h)
+template <size_t index>
+void decode_affine(const RowPlace* place, const uint8_t* blocks, float* out, int64_t n);
+template <size_t index>
+void encode_affine(const RowPlace* place, const float* x, const float* importance, uint8_t* row, int64_t n);
+// fp8.c++
+DecodeFn decode_fp8_e4m3, decode_fp8_e4m3_row, decode_fp8_e5m2, decode_fp8_e5m2_row;
+EncodeFn encode_fp8_e4m3, encode_fp8_e4m3_row, encode_fp8_e5m2, encode_fp8_e5m2_row;
+// logarithmic.c++
+DecodeFn decode_l4;
+EncodeFn encode_l4;
+
 }  // namespace quant

@@ -2,6 +2,12 @@
 // Knows no file and no tensor name.
 #include "formats/format.h"
 
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <utility>
+
+#include "formats/affine.h"
 #include "formats/codecs.h"
 #include "formats/palette_layout.h"
 
@@ -19,7 +25,7 @@ constexpr auto kQ8 = Activation::q8;
 using S = FormatSlot;
 
 // clang-format off
-constexpr Format kFormats[] = {
+constexpr Format kSingle[] = {
     // slot, id, name, kind, activation, stock, needs_importance, encodes, block, bytes, file_type, purpose, decode, encode
     {S::f32,    0,  "F32",    kReal,    kF32,  true, false, true,  1,   4,   0,  "exact; norms and biases",                       decode_f32,    encode_f32},
     {S::f16,    1,  "F16",    kReal,    kF32,  true, false, true,  1,   2,   1,  "half: nearly exact, range 65504",               decode_f16,    encode_f16},
@@ -73,8 +79,71 @@ constexpr Format kFormats[] = {
     {S::pal4_i8, 0x1001b, "PAL4_I8", kBlock, kQ8, false, false, true, 32, 17, -1, "PAL4 with an int8 table", decode_pal4_i8, encode_pal4_i8, kPaletteRowHead, &kHead_pal4_i8},
     {S::pal2_v4_i8, 0x1001c, "PAL2_V4_I8", kBlock, kQ8, false, false, true, 128, 33, -1, "PAL2_V4 with an int8 table: half the side data", decode_pal2_v4_i8, encode_pal2_v4_i8, kPaletteRowHead, &kHead_pal2_v4_i8},
     {S::pal4_v2_i8, 0x1001d, "PAL4_V2_I8", kBlock, kQ8, false, false, true, 64, 33, -1, "PAL4_V2 with an int8 table: half the side data", decode_pal4_v2_i8, encode_pal4_v2_i8, kPaletteRowHead, &kHead_pal4_v2_i8},
+    {S::fp8_e4m3,     0x10180, "FP8_E4M3",     kBlock, kF32, false, false, true, 128, 132, -1, "8-bit floats, a scale per 128",               decode_fp8_e4m3,     encode_fp8_e4m3},
+    {S::fp8_e4m3_row, 0x10181, "FP8_E4M3_ROW", kBlock, kF32, false, false, true, 32,  32,  -1, "8-bit floats, a scale per row",               decode_fp8_e4m3_row, encode_fp8_e4m3_row, 4},
+    {S::fp8_e5m2,     0x10182, "FP8_E5M2",     kBlock, kF32, false, false, true, 128, 132, -1, "8-bit floats of wide range, a scale per 128", decode_fp8_e5m2,     encode_fp8_e5m2},
+    {S::fp8_e5m2_row, 0x10183, "FP8_E5M2_ROW", kBlock, kF32, false, false, true, 32,  32,  -1, "8-bit floats of wide range, a scale per row", decode_fp8_e5m2_row, encode_fp8_e5m2_row, 4},
+    {S::l4,           0x10190, "L4",           kBlock, kQ8,  false, false, true, 32,  18,  -1, "powers of two with a sign: shifts for products", decode_l4,        encode_l4},
 };
 // clang-format on
+
+// ---- the affine family -----------------------------------------------------------------------------------------
+
+constexpr uint32_t kAffineId = 0x10100;
+
+// Text put together when compiling.
+struct Text {
+    char chars[64] = {};
+    size_t size = 0;
+    constexpr void add(const char* text) {
+        while (*text) chars[size++] = *text++;
+    }
+    constexpr void add(int number) {
+        if (number >= 10) add(number / 10);
+        chars[size++] = static_cast<char>('0' + number % 10);
+    }
+};
+
+struct AffineTexts {
+    Text name, purpose;
+};
+constexpr auto kAffineTexts = [] {
+    std::array<AffineTexts, kAffineCount> all{};
+    for (size_t i = 0; i < kAffineCount; ++i) {
+        const AffineLayout layout = affine_layout(i);
+        Text& name = all[i].name;
+        Text& purpose = all[i].purpose;
+        name.add(layout.bits == 8 && layout.group == 0 && !layout.zero ? "Q" : "A");
+        name.add(layout.bits);
+        if (layout.group) name.add("_G"), name.add(layout.group);
+        else name.add("_ROW");
+        if (layout.zero) name.add("Z");
+        purpose.add(layout.bits);
+        purpose.add(layout.bits == 1 ? " bit, a scale" : " bits, a scale");
+        if (layout.zero) purpose.add(" and a zero point");
+        purpose.add(" per ");
+        if (layout.group) purpose.add(layout.group);
+        else purpose.add("row");
+    }
+    return all;
+}();
+
+template <size_t index>
+constexpr Format affine_format() {
+    constexpr AffineLayout layout = affine_layout(index);
+    constexpr auto slot = static_cast<S>(static_cast<size_t>(S::affine) + index);
+    return {slot, kAffineId + static_cast<uint32_t>(index), kAffineTexts[index].name.chars, kBlock, kQ8, false, false, true,
+            static_cast<uint32_t>(layout.block()), static_cast<uint32_t>(layout.block_bytes()), -1,
+            kAffineTexts[index].purpose.chars, decode_affine<index>, encode_affine<index>,
+            static_cast<uint32_t>(layout.row_head())};
+}
+
+constexpr auto kFormats = []<size_t... index>(std::index_sequence<index...>) {
+    std::array<Format, std::size(kSingle) + kAffineCount> all{};
+    std::copy(std::begin(kSingle), std::end(kSingle), all.begin());
+    ((all[std::size(kSingle) + index] = affine_format<index>()), ...);
+    return all;
+}(std::make_index_sequence<kAffineCount>());
 
 constexpr bool list_follows_slots() {
     for (size_t i = 0; i < kFormatCount; ++i) {

@@ -22,6 +22,8 @@ enum class FormatSlot : uint8_t {
     tq1_0, tq2_0, mxfp4, nvfp4, q1_0, q2_0,
     nf4, nf4_dq,
     pal1, pal2, pal3, pal4, pal6, pal8, pal1_v4, pal2_v2, pal2_v4, pal3_v2, pal4_v2, pal4_i8, pal2_v4_i8, pal4_v2_i8,
+    fp8_e4m3, fp8_e4m3_row, fp8_e5m2, fp8_e5m2_row, l4,
+    affine, affine_last = affine + 63,  // in the order of affine_layout() (affine.h)
     count
 };
 inline constexpr size_t kFormatCount = static_cast<size_t>(FormatSlot::count);

@@ -11,6 +11,7 @@ void fill_avx2(Kernels& table) {
     fill_avx2_gemm(table);
     fill_avx2_grid(table);
     fill_avx2_levels(table);
+    fill_avx2_affine(table);
 }
 
 }  // namespace quant

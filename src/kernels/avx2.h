@@ -11,5 +11,6 @@ void fill_avx2_gemv(Kernels& table);
 void fill_avx2_gemm(Kernels& table);
 void fill_avx2_grid(Kernels& table);
 void fill_avx2_levels(Kernels& table);
+void fill_avx2_affine(Kernels& table);
 
 }  // namespace quant

@@ -116,7 +116,7 @@ inline void multiply_panel(const Panel& panel, int64_t groups, const Columns& x,
             }
         } else {
             multiply_steps<kind, 8, kColumns>(w, codes, x.codes_stride, {one, one}, false, sum);
-            end_group<!kind.is_signed, kColumns>({panel.scale[g], &panel.minimum[g], xs, x.sums + g}, x, sum, out);
+            end_group<!kind.is_signed || kind.signed_minimum, kColumns>({panel.scale[g], &panel.minimum[g], xs, x.sums + g}, x, sum, out);
         }
         // Keeps the compiler from carrying `out` in registers after all.
         __asm__ volatile("" : : "r"(out) : "memory");

@@ -30,6 +30,7 @@ enum class Style { pairs16, sums32 };
 struct PanelKind {
     int max = 0;                  // largest code, rounded up to what matters: 15, 31, 63, 127; 0 where the style does not care
     bool is_signed = false;       // codes are signed
+    bool signed_minimum = false;  // and there is a minimum all the same
     bool integer_scales = false;  // scale16 holds integers, scale the super-block's
     bool float_scales = false;    // scale16 holds floats, scale is not used
     constexpr bool per16() const { return integer_scales || float_scales; }

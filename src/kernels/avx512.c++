@@ -10,6 +10,7 @@ void fill_avx512(Kernels& table) {
     fill_avx512_gemm(table);
     fill_avx512_grid(table);
     fill_avx512_levels(table);
+    fill_avx512_affine(table);
 }
 
 }  // namespace quant

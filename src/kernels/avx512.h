@@ -17,5 +17,6 @@ void fill_avx512_gemv(Kernels& table);
 void fill_avx512_gemm(Kernels& table);
 void fill_avx512_grid(Kernels& table);
 void fill_avx512_levels(Kernels& table);
+void fill_avx512_affine(Kernels& table);
 
 }  // namespace quant

@@ -10,6 +10,7 @@ void fill_neon(Kernels& table) {
     fill_neon_products(table);
     fill_neon_grid(table);
     fill_neon_levels(table);
+    fill_neon_affine(table);
 }
 
 }  // namespace quant

@@ -15,5 +15,9 @@ void fill_neon_dotprod_grid(Kernels& table);
 void fill_neon_i8mm_grid(Kernels& table);
 void fill_neon_dotprod_levels(Kernels& table);
 void fill_neon_i8mm_levels(Kernels& table);
+// Affine formats, L4, eight-bit floats.
+void fill_neon_affine(Kernels& table);
+void fill_neon_dotprod_affine(Kernels& table);
+void fill_neon_i8mm_affine(Kernels& table);
 
 }  // namespace quant

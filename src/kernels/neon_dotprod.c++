@@ -15,6 +15,7 @@ void fill_neon_dotprod(Kernels& table) {
 #undef SET
     fill_neon_dotprod_grid(table);
     fill_neon_dotprod_levels(table);
+    fill_neon_dotprod_affine(table);
 }
 
 }  // namespace quant

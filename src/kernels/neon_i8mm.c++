@@ -12,6 +12,7 @@ void fill_neon_i8mm(Kernels& table) {
 #undef SET
     fill_neon_i8mm_grid(table);
     fill_neon_i8mm_levels(table);
+    fill_neon_i8mm_affine(table);
 }
 
 }  // namespace quant
