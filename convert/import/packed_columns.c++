@@ -95,20 +95,24 @@ template <class Codes>
 void find_exact_columns(Rows& rows, const Codes& codes, const SafeTensor& scales, const ColumnGroups& group_of, int bits) {
     const int64_t run = group_of.run();
     const auto [low, high] = code_bounds(codes, scales.shape[0], bits);
-    ExactCodes exact{run, low, high};
+    ExactCodes exact{run, bits, low, high};
     exact.scales = [codes, &scales](int64_t row, float* out) {
         for (int64_t group = 0; group < scales.shape[0]; ++group) {
             const auto at = static_cast<uint64_t>(group * codes.outputs + row);
             scales.type->decode(scales.data + at * scales.type->bytes, out + group, 1);
         }
     };
-    exact.codes = [codes, run, cols = rows.cols](int64_t row, int8_t* out) {
+    exact.codes = [codes, run, cols = rows.cols](int64_t row, int16_t* out) {
         int zero = 0;
         for (int64_t input = 0; input < cols; ++input) {
             if (input % run == 0) zero = codes.zero(input / run, row);
-            out[input] = static_cast<int8_t>(codes.code(input, row) - zero);
+            out[input] = static_cast<int16_t>(codes.code(input, row) - zero);
         }
     };
+    if (low != -(1 << (bits - 1)) || high != (1 << (bits - 1)) - 1)
+        exact.zeros = [codes, groups = scales.shape[0]](int64_t row, int* out) {
+            for (int64_t group = 0; group < groups; ++group) out[group] = codes.zero(group, row);
+        };
     find_exact_formats(rows, std::move(exact));
 }
 

@@ -102,12 +102,16 @@ void find_exact_integers(Rows& rows, const SafeTensor& weights, const Grid& scal
             least = std::min(least, zero_of(r, group));
             most = std::max(most, zero_of(r, group));
         }
-    ExactCodes exact{run, -most, (1 << width) - 1 - least};
+    ExactCodes exact{run, width, -most, (1 << width) - 1 - least};
     exact.scales = [scales](int64_t row, float* out) { scales.row(row, out); };
-    exact.codes = [&weights, zero_of, run, cols = rows.cols, words = weights.shape[1], width](int64_t row, int8_t* out) {
+    exact.codes = [&weights, zero_of, run, cols = rows.cols, words = weights.shape[1], width](int64_t row, int16_t* out) {
         const PackedIntegers codes{weights.data + 4 * row * words, width};
-        for (int64_t c = 0; c < cols; ++c) out[c] = static_cast<int8_t>(codes.at(c) - zero_of(row, c / run));
+        for (int64_t c = 0; c < cols; ++c) out[c] = static_cast<int16_t>(codes.at(c) - zero_of(row, c / run));
     };
+    if (zero)
+        exact.zeros = [zero_of, groups](int64_t row, int* out) {
+            for (int64_t group = 0; group < groups; ++group) out[group] = zero_of(row, group);
+        };
     find_exact_formats(rows, std::move(exact));
 }
 
@@ -196,9 +200,9 @@ Result<Rows> open_scaled_weights(PackedParts& parts) {
         rows.inexact = zeros ? "it has zero points" : "it is FP8";
         return rows;
     }
-    ExactCodes exact{group_of.run(), -128, 127};
+    ExactCodes exact{group_of.run(), 8, -128, 127};
     exact.scales = [scales](int64_t row, float* out) { scales.row(row, out); };
-    exact.codes = [&weights, cols = rows.cols](int64_t row, int8_t* out) {
+    exact.codes = [&weights, cols = rows.cols](int64_t row, int16_t* out) {
         std::copy_n(reinterpret_cast<const int8_t*>(weights.data) + row * cols, cols, out);
     };
     find_exact_formats(rows, std::move(exact));

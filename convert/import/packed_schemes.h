@@ -72,9 +72,11 @@ private:
 // Codes less their zero points with a scale for every `run` columns, as some block format may hold them.
 struct ExactCodes {
     int64_t run = 0;        // 0: groups are not in order
-    int low = 0, high = 0;  // bounds of the codes
+    int bits = 4;           // of a code
+    int low = 0, high = 0;  // bounds of the codes less zero points
     std::function<void(int64_t row, float* out)> scales = {};   // one for each run
-    std::function<void(int64_t row, int8_t* out)> codes = {};
+    std::function<void(int64_t row, int16_t* out)> codes = {};  // less zero points
+    std::function<void(int64_t row, int* out)> zeros = {};      // one for each run; none: the middle of the codes
 };
 // Fills rows.exact with the formats whose grid is the same, or says in rows.inexact why there is none.
 void find_exact_formats(Rows& rows, ExactCodes codes);

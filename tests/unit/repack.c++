@@ -145,22 +145,25 @@ void expect(const Packed& packed, const std::string& wanted) {
 }  // namespace
 
 TEST(grids_that_fit_and_that_do_not) {
-    expect({}, "Q4_0 Q8_0");
-    expect({.scale_type = "F16"}, "Q4_0 Q8_0");
-    expect({.groups = 1}, "Q4_0 Q8_0");
-    expect({.groups = 2}, "Q4_0 Q8_0");
-    expect({.negative = true}, "Q4_0 Q8_0");
+    expect({}, "Q4_0 Q8_0 A4_G32");
+    expect({.scale_type = "F16"}, "Q4_0 Q8_0 A4_G32");
+    expect({.groups = 1}, "Q4_0 Q8_0 A4_ROW A4_G128 A4_G64 A4_G32");
+    expect({.groups = 2}, "Q4_0 Q8_0 A4_G64 A4_G32");
+    expect({.negative = true}, "Q4_0 Q8_0 A4_G32");
     // A search for the grid finds another one when the largest codes are missing.
-    for (const int most : {1, 4, 5, 7}) expect({.most = most}, "Q4_0 Q8_0");
+    for (const int most : {1, 4, 5, 7}) expect({.most = most}, "Q4_0 Q8_0 A4_G32");
     expect({.groups = 8}, "its groups of 16 are no multiple of 32");
     expect({.cols = 96, .groups = 2}, "its groups of 48 are no multiple of 32");
     expect({.scale_type = "F32"}, "F16 cannot hold its scales");
-    expect({.zeros = true}, "Q8_0");
-    expect({.groups = 1, .bits = 8}, "Q8_0");
-    expect({.groups = 1, .bits = 8, .zeros = true}, "it has zero points that no stock format can say");
-    expect({.bits = 2}, "Q4_0 Q8_0");
-    expect({.groups = 1, .plain_bytes = true}, "Q8_0");
-    expect({.groups = 1, .scale_type = "F32", .plain_bytes = true}, "F16 cannot hold its scales");
+    expect({.groups = 1, .scale_type = "F32"}, "A4_ROW");
+    expect({.zeros = true}, "Q8_0 A4_G32Z");
+    expect({.groups = 1, .bits = 8}, "Q8_0 Q8_ROW A8_G128 A8_G64 A8_G32");
+    expect({.groups = 1, .bits = 8, .zeros = true}, "A8_ROWZ A8_G128Z A8_G64Z A8_G32Z");
+    expect({.groups = 1, .bits = 8, .scale_type = "F32", .zeros = true}, "A8_ROWZ");
+    expect({.bits = 2}, "Q4_0 Q8_0 A2_G32");
+    expect({.bits = 2, .zeros = true}, "Q4_0 Q8_0 A2_G32Z");
+    expect({.groups = 1, .plain_bytes = true}, "Q8_0 Q8_ROW A8_G128 A8_G64 A8_G32");
+    expect({.groups = 1, .scale_type = "F32", .plain_bytes = true}, "Q8_ROW");
 }
 
 TEST(stacks_and_permutations_stay_exact) {
@@ -195,7 +198,7 @@ TEST(reference_folders_kept) {
     SHARED_OR_SKIP(shared);
     const std::map<std::string, std::string> expected = {
         {"gptq-sym", "Q4_0"}, {"gptq-asym", "Q8_0"}, {"awq", "Q8_0"}, {"gptq-actorder", ""}, {"ct-int4", ""}, {"ct-int4-asym", ""},
-        {"ct-int8", ""}, {"ct-fp8", ""}, {"bnb-nf4", "NF4"}, {"bnb-nf4-dq", "NF4"}};
+        {"ct-int8", "Q8_ROW"}, {"ct-fp8", ""}, {"bnb-nf4", "NF4"}, {"bnb-nf4-dq", "NF4"}};
     for (const auto& [name, format] : expected) {
         const TemporaryFolder folder;
         QuantizeOptions options;
