@@ -20,7 +20,7 @@ namespace {
 
 // 0 and +-2^k, k 0 to 6, found by counting the midpoints below the size.
 struct Powers {
-    static constexpr float kLow = -64, kHigh = 64, kStep = 1;
+    static constexpr float kLow = -64, kStep = 1;
     template <int W>
     QUANT_INLINE static Vec<W> nearest(const Vec<W>& v) {
         constexpr float kMid[7] = {0.5f, 1.5f, 3, 6, 12, 24, 48};
