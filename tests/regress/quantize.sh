@@ -26,8 +26,9 @@ refused() {
     result "$name" "$why"
 }
 
-# Same bytes for 1, 2, 3 threads and without vector code, in every format: a small matrix each, the rest kept.
-formats=$("$quant" formats --json | tr '{' '\n' | grep '"encodes": *true' | sed -n 's/.*"name": *"\([^"]*\)".*/\1/p')
+# Same bytes for 1, 2, 3 threads and without vector code, in every format that needs no importance: a small
+# matrix each, the rest kept.
+formats=$("$quant" formats --json | tr '{' '\n' | grep '"encodes": *true' | grep '"needs_importance": *false' | sed -n 's/.*"name": *"\([^"]*\)".*/\1/p')
 why=
 set -- $formats
 while [ $# -gt 0 ]; do
