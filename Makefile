@@ -51,6 +51,7 @@ $(BUILD)/src/kernels/avx%.o $(BUILD)/src/kernels/neon%.o: WARNINGS += -Wno-conve
 $(BUILD)/src/kernels/avx512%.o: WARNINGS += -Wno-uninitialized
 LEVEL = $(OPTIMIZE)
 $(BUILD)/src/kernels/%.o $(BUILD)/src/formats/%.o: LEVEL = $(OPTIMIZE_HOT)
+$(BUILD)/tests/unit/%.o: LEVEL = -O1
 # Instruction sets live in files of their own, named after them; only those get the flags. CMakeLists.txt has the same list.
 ifneq ($(filter x86_64 amd64 i686,$(CPU)),)
 $(BUILD)/src/kernels/avx2%.o: ISA = -mavx2 -mfma -mf16c

@@ -4,6 +4,7 @@
 # `ok` / `FAIL` lines, exits 1 on any failure and 77 where the compiler or the emulator is absent.
 # Working folder: ${BUILD:-build}/aarch64. usage: scripts/test-aarch64.sh [TEST...]
 set -eu
+export QUANT_EMULATED=1 # fewer shapes of each format
 cd "$(dirname "$0")/.."
 cxx=${AARCH64_CXX:-aarch64-linux-gnu-g++}
 qemu=${QEMU_AARCH64:-qemu-aarch64}

@@ -2,6 +2,7 @@
 // decoded weights times the activations. All memory lies against inaccessible pages; output margins must stay as they were.
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -181,6 +182,15 @@ void check_fast_products(const Problem& p, double floor = 0) {
     }
 }
 
+// Whether a format before this one in the list has the same kernels.
+bool shares_kernel(const Format& f) {
+    const Kernels& last = *available_kernels().back();
+    const std::string_view name = last.matmul[static_cast<size_t>(f.slot)].gemv_name;
+    const auto before = formats().first(static_cast<size_t>(f.slot));
+    return std::any_of(before.begin(), before.end(),
+                       [&](const Format& each) { return name == last.matmul[static_cast<size_t>(each.slot)].gemv_name; });
+}
+
 // Row tails 1 to 17, n 1 to 9, 16 and 33, 1 to 16 blocks, and lengths across the chunks that kernels work in.
 std::vector<Shape> shapes(const Format& f) {
     std::vector<Shape> all;
@@ -196,7 +206,12 @@ std::vector<Shape> shapes(const Format& f) {
     for (const int64_t n : {1, 2, 5}) all.push_back({2, 21, 21, n, 1024 + 2 * std::max<int64_t>(block, 32)});
     all.push_back({0, 3, 3, 1, 2048});
     all.push_back({0, 17, 18, 261, 256});
-    return all;
+    // Formats that share their kernel share its shapes as well; so do all where each instruction is emulated.
+    const size_t every = check::full() ? 1 : (shares_kernel(f) ? size_t{6} : size_t{1}) * (std::getenv("QUANT_EMULATED") ? size_t{4} : size_t{1});
+    std::vector<Shape> taken;
+    for (size_t i = 0; i < all.size(); ++i)
+        if ((i + static_cast<size_t>(f.slot)) % every == 0) taken.push_back(all[i]);
+    return taken;
 }
 
 // Half a step of 127 of the table's largest level, here as a part of the block's largest weight: blocks do not always use
