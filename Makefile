@@ -101,8 +101,10 @@ try: $(PROGRAM) ## build, then quantize the bundled model to 4 bits, judge it, l
 test: all $(BUILD)/$(SHARED) $(UNIT_PROGRAMS) ## build and run all tests; ends with: N passed, N failed, N skipped
 	@QUANT_BUILD=$(BUILD) CXX="$(CXX)" tests/run.sh $(UNIT_PROGRAMS) $(wildcard tests/regress/*.sh)
 
-full: all $(BUILD)/$(SHARED) $(UNIT_PROGRAMS) ## all tests with full figures, tests/slow too (many minutes)
-	@QUANT_FULL_TESTS=1 TEST_TIMEOUT=3600 QUANT_BUILD=$(BUILD) CXX="$(CXX)" tests/run.sh $(UNIT_PROGRAMS) $(wildcard tests/regress/*.sh tests/slow/*.sh)
+# The tests that do more when asked to, and the slow ones.
+FULL = $(patsubst tests/unit/%.c++,$(BUILD)/tests/%,$(shell grep -lE 'check::full|QUANT_FULL_TESTS' tests/unit/*.c++ tests/regress/*.sh)) $(wildcard tests/slow/*.sh)
+full: all $(BUILD)/$(SHARED) $(UNIT_PROGRAMS) ## what `make test` leaves out: full figures, tests/slow (many minutes)
+	@QUANT_FULL_TESTS=1 TEST_TIMEOUT=3600 QUANT_BUILD=$(BUILD) CXX="$(CXX)" tests/run.sh $(FULL)
 
 unit: $(UNIT_PROGRAMS) ## the unit tests alone
 	@QUANT_BUILD=$(BUILD) tests/run.sh $(UNIT_PROGRAMS)
@@ -118,8 +120,11 @@ fuzz-programs: $(FUZZ_PROGRAMS)
 	@tests/run.sh $(FUZZ_PROGRAMS)
 ubsan: ## unit tests under UBSan alone, in build/ubsan
 	$(SANITIZED) all unit BUILD=$(BUILD)/ubsan CXXFLAGS="-DQUANT_SANITIZED -g1 -fsanitize=undefined -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS"
-tsan: ## unit tests, one quantization and one generation under ThreadSanitizer, in build/tsan
-	$(SANITIZED) all unit BUILD=$(BUILD)/tsan CXXFLAGS="-DQUANT_SANITIZED -g1 -fsanitize=thread"
+THREADED = $(addprefix $(BUILD)/tests/,threads tensor model quantize rounding statistics adapter)
+threaded: $(THREADED)
+	@QUANT_BUILD=$(BUILD) tests/run.sh $(THREADED)
+tsan: ## tests with threads, one quantization and one generation under ThreadSanitizer, in build/tsan
+	$(SANITIZED) all threaded BUILD=$(BUILD)/tsan CXXFLAGS="-DQUANT_SANITIZED -g1 -fsanitize=thread"
 	QUANT_BUILD=$(BUILD)/tsan tests/run.sh scripts/threads.sh
 
 bench: $(PROGRAM) ## speed of the bundled model in f16 and 4 bits on this machine
@@ -152,6 +157,6 @@ help: ## this list
 	@echo "options: CXX=clang++  BUILD=folder  CXXFLAGS= LDFLAGS= (added last)  WERROR=1 (warnings are errors; CI=1 too)"
 	@echo "         OPENMP=1 (threads from OpenMP's runtime)  PREFIX=/usr/local DESTDIR= (install)"
 
-.PHONY: all try test full unit fuzz fuzz-programs asan ubsan tsan bench install uninstall clean help
+.PHONY: all try test full unit threaded fuzz fuzz-programs asan ubsan tsan bench install uninstall clean help
 .SECONDARY:
 -include $(OBJECTS:.o=.d) $(UNIT:%=$(BUILD)/%.d) $(BUILD)/src/main.c++.d
