@@ -24,7 +24,7 @@ while read -r format bits; do
     "$quant" quantize --pure --force "$tiny" model.gguf "$format" >out.txt 2>err.txt || why="quantize: $(tail -n 1 err.txt)"
     [ "$(grep -c 'only quant can run this file' err.txt)" = 1 ] || why="$why; no word that others refuse it"
     kl=$(divergence model.gguf)
-    limit=$(awk -v b="$bits" 'BEGIN { print b < 2.1 ? 12 : b < 3 ? 2 : b < 4 ? 0.4 : b < 6 ? 0.1 : 0.01 }')
+    limit=$(awk -v b="$bits" 'BEGIN { print b < 2.1 ? 12 : b <= 3 ? 2 : b < 4 ? 0.4 : b < 6 ? 0.1 : 0.01 }')
     at_most "$kl" "$limit" || why="$why; divergence '$kl', at most $limit expected"
     # The same weights as plain numbers give the same model, up to int8 activations and the rounding of f16.
     "$quant" quantize --pure --force --quiet model.gguf back.gguf f16 2>err.txt || why="$why; back: $(tail -n 1 err.txt)"
