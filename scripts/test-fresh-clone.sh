@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A newcomer's first command: what is committed, alone in an empty folder, builds and shows `make try`.
+# A newcomer's first command, to be run by hand before a release (continuous integration is such a clone itself): what is committed, alone in an empty folder, builds and shows `make try`.
 set -u
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/.."
 if ! git rev-parse --git-dir >/dev/null 2>&1; then
     echo "SKIP fresh_clone: needs git and a repository"
     exit 0
