@@ -9,6 +9,7 @@
 #include "convert/rounding/error_feedback.h"
 #include "convert/rounding/factor.h"
 #include "tests/check.h"
+#include "tests/full.h"
 
 using namespace quant;
 
@@ -197,6 +198,9 @@ TEST(feedback_lowers_the_objective) {
     for (size_t j = 0; j < diagonal.size(); ++j) diagonal[j] = gram[j * static_cast<size_t>(cols) + j];
     for (const Format& format : formats()) {
         if (!code_planes(format.slot)) continue;
+        // The affine formats are one codec with parameters: groups and rows, with zero points and without, at all bits.
+        const size_t affine = static_cast<size_t>(format.slot) - static_cast<size_t>(FormatSlot::affine);
+        if (!check::full() && affine < 64 && affine % 9 != 0) continue;
         const double searched = objective(
             w, decoded(format, encoded(format, w, diagonal.data(), rows, cols), rows, cols), gram, cols);
         const double once = objective(
