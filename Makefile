@@ -120,7 +120,7 @@ fuzz-programs: $(FUZZ_PROGRAMS)
 	@tests/run.sh $(FUZZ_PROGRAMS)
 ubsan: ## unit tests under UBSan alone, in build/ubsan
 	$(SANITIZED) all unit BUILD=$(BUILD)/ubsan CXXFLAGS="-DQUANT_SANITIZED -g1 -fsanitize=undefined -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS"
-THREADED = $(addprefix $(BUILD)/tests/,threads tensor model quantize rounding statistics adapter)
+THREADED = $(addprefix $(BUILD)/tests/,threads tensor model quantize rounding adapter)
 threaded: $(THREADED)
 	@QUANT_BUILD=$(BUILD) tests/run.sh $(THREADED)
 tsan: ## tests with threads, one quantization and one generation under ThreadSanitizer, in build/tsan
