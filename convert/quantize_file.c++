@@ -238,9 +238,12 @@ Result<uint64_t> size_limit(const QuantizeOptions& options, const QuantizeReport
     return planned_bytes(job, plan);
 }
 
-bool chooses_formats(const QuantizeOptions& options) {
-    const int targets = (options.target_bytes > 0) + (options.target_bits > 0) + !options.like.empty();
-    return targets > 0 || (!options.calibration.texts.empty() && !options.keep_mix && !options.pure);
+// By itself only in place of formats that could be chosen again: who asks for ternary, code books or own types gets them.
+bool chooses_formats(const QuantizeOptions& options, const Recipe& recipe) {
+    if (options.target_bytes > 0 || options.target_bits > 0 || !options.like.empty()) return true;
+    const std::vector<const Format*> candidates = budget_candidates();
+    const bool replaceable = std::find(candidates.begin(), candidates.end(), &format_of(recipe.base)) != candidates.end();
+    return replaceable && !options.keep_mix && !options.pure;
 }
 
 Status check_targets(const QuantizeOptions& options) {
@@ -292,7 +295,7 @@ Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport
     metadata.set("quantize.calibration.dataset", Value::of_string(calibrator.dataset()));
     metadata.set("quantize.calibration.windows", Value::of_u32(static_cast<uint32_t>(calibrator.windows())));
     metadata.set("quantize.calibration.window", Value::of_u32(static_cast<uint32_t>(options.calibration.window)));
-    if (chooses_formats(options)) TRY(choose_formats(options, calibrator, report, job));
+    if (chooses_formats(options, report.plan.recipe)) TRY(choose_formats(options, calibrator, report, job));
     if (!options.plan_file.empty()) TRY(save_plan(options.plan_file, report.plan, options.force));
     LET(rounded, calibrator.round(report.plan));
     report.calibration_windows = calibrator.windows();

@@ -2,7 +2,6 @@
 #include "convert/calibrate/statistics.h"
 
 #include <chrono>
-#include <cstring>
 
 #include "base/signals.h"
 #include "convert/calibrate/checkpoint.h"

@@ -2,7 +2,6 @@
 #include "convert/plan/allocate.h"
 
 #include <cmath>
-#include <numeric>
 
 namespace quant {
 

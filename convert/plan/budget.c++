@@ -2,7 +2,6 @@
 #include "convert/plan/budget.h"
 
 #include <cmath>
-#include <numeric>
 
 #include "base/log.h"
 #include "convert/plan/allocate.h"
@@ -74,7 +73,7 @@ std::vector<std::string> free_tensors(const Plan& plan) {
 std::vector<const Format*> budget_candidates() {
     std::vector<const Format*> out;
     for (const Format& format : formats())
-        if (format.stock && format.encodes && !format.needs_importance && code_planes(format.slot)) out.push_back(&format);
+        if (format.stock && format.encodes && !format.needs_importance && code_planes(format.slot) && code_planes(format.slot)->levels > 3) out.push_back(&format);
     out.push_back(&format_of(FormatSlot::f16));
     return out;
 }

@@ -57,6 +57,11 @@ fails impossible_target 2 'smallest file' "$quant" quantize -q "$tiny" "$work/no
 fails target_without_text 2 'give --calibrate' "$quant" quantize -q "$tiny" "$work/no.gguf" q4_0 --target-size 3M
 fails two_targets 2 'exclude each other' "$quant" quantize -q "$tiny" "$work/no.gguf" q4_0 --target-size 3M --like q8_0
 
+asked_for() { # what a budget would never choose stays what the user asked for
+    "$quant" quantize --force "$tiny" "$work/own.gguf" nf4 --tensor-type 'ffn|token_embd=f16' --calibrate "$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2 2>/dev/null | grep -q '^  NF4 '
+}
+check own_types_are_kept asked_for
+
 same_bytes() {
     "$quant" quantize --quiet --force -t 1 "$tiny" "$work/one.gguf" q4_k_m --tensor-type "ffn|token_embd=f16" --calibrate "$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2 &&
         "$quant" quantize --quiet --force -t 3 "$tiny" "$work/three.gguf" q4_k_m --tensor-type "ffn|token_embd=f16" --calibrate "$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2 &&
