@@ -220,6 +220,11 @@ QUANT_API int32_t quant_token_ends(const quant_model *model, int32_t id);
 /* ---- sessions ---------------------------------------------------------------------------------------------------- */
 
 typedef struct quant_session quant_session;
+typedef struct quant_adapter quant_adapter;
+
+/* Reads a low-rank adapter (LoRA) in GGUF form. Sessions keep what they use: it may be freed first. */
+QUANT_API quant_status quant_adapter_load(const char *path, quant_adapter **out);
+QUANT_API void quant_adapter_free(quant_adapter *adapter);
 
 typedef enum quant_kv_type { QUANT_KV_F32 = 0, QUANT_KV_F16 = 1, QUANT_KV_Q8_0 = 2 } quant_kv_type;
 
@@ -229,8 +234,13 @@ typedef struct quant_session_options {
     quant_kv_type k_type, v_type;
     int32_t threads; /* 0: the physical cores */
     int32_t exact;   /* 1: decoded weights and f32 activations */
+    /* Adapters that act beside the weights, read during quant_session_create only. adapter_scales: one factor for each, on
+     * top of the adapter's own, or NULL for all 1. QUANT_INPUT: an adapter was made for another model. */
+    const quant_adapter *const *adapters;
+    const float *adapter_scales;
+    size_t adapter_count;
 } quant_session_options;
-/* Context 4096 (or the model's, when that is less), batch 512, f16 cache, all cores, not exact. */
+/* Context 4096 (or the model's, when that is less), batch 512, f16 cache, all cores, not exact, no adapters. */
 QUANT_API quant_status quant_session_defaults(const quant_model *model, quant_session_options *out);
 
 /* One conversation with a model. `options` NULL: the defaults. */
@@ -247,6 +257,9 @@ QUANT_API int64_t quant_session_position(const quant_session *session); /* token
 QUANT_API int64_t quant_session_context(const quant_session *session);  /* tokens it can hold; 0 for NULL */
 /* Forgets everything from token `position` on. QUANT_USAGE: more than there are, or negative. */
 QUANT_API quant_status quant_session_truncate(quant_session *session, int64_t position);
+/* Forgets the tokens from `begin` up to `end`: those behind move down and their keys are turned to the new positions.
+ * QUANT_USAGE: outside 0 <= begin <= end <= position, or a model that adds positions to its embedding (gpt2). */
+QUANT_API quant_status quant_session_remove(quant_session *session, int64_t begin, int64_t end);
 
 /* ---- choice of tokens -------------------------------------------------------------------------------------------- */
 

@@ -14,6 +14,9 @@ struct quant_session {
     std::unique_ptr<Session> session;
     int64_t rows = 0;  // of logits, after the last eval
 };
+struct quant_adapter {
+    std::shared_ptr<const Adapter> adapter;
+};
 struct quant_sampler {
     Sampler sampler;
 };
@@ -24,7 +27,7 @@ constexpr int64_t kDefaultContext = 4096;
 
 quant_session_options defaults_for(const Model& model) {
     const SessionOptions ours;
-    return {std::min(kDefaultContext, model.config().context), ours.batch, QUANT_KV_F16, QUANT_KV_F16, 0, 0};
+    return {std::min(kDefaultContext, model.config().context), ours.batch, QUANT_KV_F16, QUANT_KV_F16, 0, 0, nullptr, nullptr, 0};
 }
 
 Result<KvType> kv_type_of(quant_kv_type type) {
@@ -42,7 +45,28 @@ Status check_range(const char* what, int64_t value, int64_t low, int64_t high) {
                                    static_cast<long long>(value)));
 }
 
+Result<std::vector<AppliedAdapter>> adapters_of(const quant_session_options& options) {
+    std::vector<AppliedAdapter> out;
+    if (options.adapter_count && !options.adapters) return missing("adapters");
+    for (size_t i = 0; i < options.adapter_count; ++i) {
+        if (!options.adapters[i]) return missing("adapters[i]");
+        out.push_back({options.adapters[i]->adapter, options.adapter_scales ? options.adapter_scales[i] : 1.0f});
+    }
+    return out;
+}
+
 }  // namespace
+
+quant_status quant_adapter_load(const char* path, quant_adapter** out) {
+    return guarded([&]() -> Status {
+        if (!path || !out) return missing(!path ? "path" : "out");
+        LET(adapter, Adapter::load(path));
+        *out = new quant_adapter{std::move(adapter)};
+        return {};
+    });
+}
+
+void quant_adapter_free(quant_adapter* adapter) { delete adapter; }
 
 quant_status quant_session_defaults(const quant_model* model, quant_session_options* out) {
     return guarded([&]() -> Status {
@@ -61,8 +85,10 @@ quant_status quant_session_create(const quant_model* model, const quant_session_
         TRY(check_threads(given.threads));
         LET(k_type, kv_type_of(given.k_type));
         LET(v_type, kv_type_of(given.v_type));
+        LET(adapters, adapters_of(given));
         const SessionOptions ours{.context = given.context, .batch = std::min(given.batch, given.context), .k_type = k_type,
-                                  .v_type = v_type, .threads = given.threads, .exact = given.exact != 0};
+                                  .v_type = v_type, .threads = given.threads, .exact = given.exact != 0,
+                                  .adapters = std::move(adapters)};
         LET(session, Session::create(model->model, ours));
         *out = new quant_session{std::move(session)};
         return {};
@@ -99,6 +125,16 @@ quant_status quant_session_truncate(quant_session* handle, int64_t position) {
         if (!handle) return missing("session");
         TRY(check_range("position", position, 0, handle->session->position()));
         handle->session->truncate(position);
+        return {};
+    });
+}
+
+quant_status quant_session_remove(quant_session* handle, int64_t begin, int64_t end) {
+    return guarded([&]() -> Status {
+        if (!handle) return missing("session");
+        TRY(check_range("end", end, 0, handle->session->position()));
+        TRY(check_range("begin", begin, 0, end));
+        if (!handle->session->remove(begin, end)) return usage_error("this model's positions cannot be moved: they are added to the embedding");
         return {};
     });
 }

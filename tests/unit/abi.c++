@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "formats/format.h"
+#include "tests/adapter_file.h"
 #include "tests/check.h"
 #include "tests/temporary_folder.h"
 
@@ -358,6 +359,63 @@ TEST(session_and_sampler) {
     CHECK(quant_sampler_choose(sampler, nothing, 2, &id, nullptr) == QUANT_INPUT);
     CHECK(quant_sampler_choose(sampler, nothing, 0, &id, nullptr) == QUANT_USAGE);
     quant_sampler_free(sampler);
+}
+
+TEST(adapters_act_beside_the_weights) {
+    quant_model* model = nullptr;
+    CHECK_MSG(quant_model_load(kTiny, 1, &model) == QUANT_OK, quant_last_error());
+    const TemporaryFolder folder;
+    const std::string path = folder.at("adapter.gguf"), foreign = folder.at("foreign.gguf");
+    quant::Rng rng(5);
+    for (const bool fits : {true, false}) {
+        quant::AdapterFile file(fits ? "llama" : "qwen2");
+        file.add_pair("blk.0.attn_q.weight", 256, 256, 4, rng);
+        file.write(fits ? path : foreign);
+    }
+    quant_adapter *adapter = nullptr, *other = nullptr;
+    CHECK_MSG(quant_adapter_load(path.c_str(), &adapter) == QUANT_OK, quant_last_error());
+    CHECK_MSG(quant_adapter_load(foreign.c_str(), &other) == QUANT_OK, quant_last_error());
+    quant_adapter* none = nullptr;
+    CHECK(quant_adapter_load(kTiny, &none) == QUANT_INPUT && says(kTiny) && !none);
+
+    const int32_t ids[] = {1, 77, 350, 4001};
+    const auto logits_with = [&](const quant_adapter* one, float scale) {
+        quant_session_options options;
+        CHECK(quant_session_defaults(model, &options) == QUANT_OK && options.adapter_count == 0);
+        options.exact = 1;
+        options.adapters = &one;
+        options.adapter_scales = &scale;
+        options.adapter_count = one ? 1 : 0;
+        quant_session* session = nullptr;
+        const float* logits = nullptr;
+        std::vector<float> out;
+        if (quant_session_create(model, &options, &session) == QUANT_OK && quant_session_eval(session, ids, 4, 0) == QUANT_OK &&
+            quant_session_logits(session, 0, &logits) == QUANT_OK)
+            out.assign(logits, logits + 4096);
+        quant_session_free(session);
+        return out;
+    };
+    const std::vector<float> plain = logits_with(nullptr, 1);
+    CHECK(plain.size() == 4096 && logits_with(adapter, 0) == plain && logits_with(adapter, 1) != plain);
+    CHECK(logits_with(other, 1).empty() && says("qwen2"));
+    quant_session_options options;
+    CHECK(quant_session_defaults(model, &options) == QUANT_OK);
+    options.adapter_count = 1;
+    quant_session* session = nullptr;
+    CHECK(quant_session_create(model, &options, &session) == QUANT_USAGE && says("adapters") && !session);
+    quant_adapter_free(adapter);
+    quant_adapter_free(other);
+    quant_model_free(model);
+}
+
+TEST(sessions_forget_from_the_middle) {
+    const Loaded loaded;
+    const int32_t ids[] = {1, 77, 350, 4001};
+    CHECK(quant_session_eval(loaded.session, ids, 4, 0) == QUANT_OK);
+    CHECK(quant_session_remove(loaded.session, 3, 2) == QUANT_USAGE && says("begin"));
+    CHECK(quant_session_remove(loaded.session, 0, 5) == QUANT_USAGE && says("end") && quant_session_position(loaded.session) == 4);
+    CHECK(quant_session_remove(loaded.session, 1, 3) == QUANT_OK && quant_session_position(loaded.session) == 2);
+    CHECK(quant_session_eval(loaded.session, ids, 1, 0) == QUANT_OK && quant_session_position(loaded.session) == 3);
 }
 
 TEST(sessions_refuse_and_stay_usable) {
