@@ -1,5 +1,6 @@
 // `quant bench`: prompt and generation speed, measured through the calls that `run` makes.
 #include <algorithm>
+#include <map>
 #include <sstream>
 
 #include "base/cpu.h"
@@ -13,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/generate.h"
 #include "cli/output.h"
+#include "cli/roofline.h"
 #include "cli/shared_options.h"
 
 namespace quant {
@@ -37,6 +39,7 @@ struct Test {
     std::string model, description;
     uint64_t model_bytes = 0;
     std::vector<double> rates;  // tokens/s of each repetition, sorted
+    double limit = 0;           // tokens/s that the machine's limits would allow, 0: not known
 
     std::string name() const {
         return (prompt ? "pp" : "tg") + std::to_string(tokens) + (depth ? " @ d" + std::to_string(depth) : "");
@@ -99,7 +102,7 @@ std::vector<Test> tests_of(const BenchOptions& given, const Model& model, const 
         if (tokens == 0) return;
         for (const int64_t depth : given.depths)
             for (const int64_t threads : given.threads)
-                tests.push_back({prompt, tokens, depth, static_cast<int>(threads), path, model.description(), model.gguf().file_bytes(), {}});
+                tests.push_back({prompt, tokens, depth, static_cast<int>(threads), path, model.description(), model.gguf().file_bytes(), {}, 0});
     };
     for (const int64_t tokens : given.prompts) add(true, tokens);
     for (const int64_t tokens : given.generations) add(false, tokens);
@@ -119,6 +122,13 @@ Result<double> measure_once(Session& session, const Test& test, std::span<const 
         }
     }
     return seconds_now() - started;
+}
+
+// Measured once for each number of threads.
+const MachineLimits& limits_of(ThreadPool& pool) {
+    static std::map<int, MachineLimits> known;
+    const auto found = known.find(pool.size());
+    return found != known.end() ? found->second : known.emplace(pool.size(), measure_limits(pool)).first->second;
 }
 
 Status measure(const BenchOptions& given, std::shared_ptr<const Model> model, Test* test, Progress* progress) {
@@ -150,6 +160,9 @@ Status measure(const BenchOptions& given, std::shared_ptr<const Model> model, Te
         progress->note(test->name() + format_text(" %.1f tokens/s", test->rates.back()));
     }
     std::sort(test->rates.begin(), test->rates.end());
+    const MachineLimits& limits = limits_of(session->threads());
+    test->limit = test->prompt ? prompt_limit(*model, limits, given.exact)
+                               : generation_limit(*model, limits, session->kv_bytes() / static_cast<uint64_t>(options.context), test->depth);
     return {};
 }
 
@@ -175,6 +188,7 @@ std::string results_json(const BenchOptions& given, const std::vector<Test>& tes
         json.member("median", test.median());
         json.member("min", test.rates.front());
         json.member("max", test.rates.back());
+        if (test.limit > 0) json.member("limit", test.limit);
         json.key("tokens_per_second");
         json.begin_array();
         for (const double rate : test.rates) json.value(rate);
@@ -186,11 +200,14 @@ std::string results_json(const BenchOptions& given, const std::vector<Test>& tes
 }
 
 std::string results_text(const std::vector<Test>& tests) {
-    Table table({{"model"}, {"size", true}, {"threads", true}, {"test"}, {"tokens/s", true}, {"min - max", true}});
+    Table table({{"model"}, {"size", true}, {"threads", true}, {"test"}, {"tokens/s", true}, {"min - max", true}, {"of the limit", true}});
     for (const Test& test : tests)
         table.row({test.description, human_bytes(test.model_bytes), std::to_string(test.threads), test.name(),
-                   format_text("%.2f", test.median()), format_text("%.2f - %.2f", test.rates.front(), test.rates.back())});
-    return cpu_name() + ", " + kernels().isa + "\n\n" + table.plain();
+                   format_text("%.2f", test.median()), format_text("%.2f - %.2f", test.rates.front(), test.rates.back()),
+                   test.limit > 0 ? format_text("%.0f %%", 100 * test.median() / test.limit) : "-"});
+    return cpu_name() + ", " + kernels().isa + "\n\n" + table.plain() +
+           "\nThe limit: for a prompt one int8 multiplication after the other (f32 for float weights), for generation reading each\n"
+           "weight once, at the rates this machine reached just now with as many threads.\n";
 }
 
 }  // namespace
