@@ -87,6 +87,16 @@ Options describe(Settings& s) {
     options.text("--imatrix", "FILE", "importance matrix, GGUF or .dat", &o.importance_path);
     options.call("--calibrate", "TEXT", "round with error feedback on this text: slower, much closer to the original; repeatable",
                  [&o](const std::string& path) { return o.calibration.texts.push_back(path), Status{}; });
+    options.call("--rounding", "nearest|search|gptq",
+                 "nearest values, the least error weighted by importance, or error feedback (default: the last that the data allow)",
+                 [&o](const std::string& choice) -> Status {
+                     static const std::map<std::string, Rounding> choices = {
+                         {"nearest", Rounding::nearest}, {"search", Rounding::search}, {"gptq", Rounding::gptq}};
+                     const auto found = choices.find(choice);
+                     if (found == choices.end()) return usage_error("expected nearest, search or gptq, found '" + escaped(choice) + "'");
+                     o.rounding = found->second;
+                     return {};
+                 });
     options.integer("--calibrate-chunks", "N", "at most so many windows of it, -1 = all (default 128)", &o.calibration.windows, -1,
                     int64_t{1} << 30);
     options.integer("--calibrate-ctx", "N", "tokens of a window (default 512)", &o.calibration.window, 16, 1 << 20);

@@ -27,6 +27,15 @@ struct MergeOption {
     float scale = 1;
 };
 
+// How the values of a format are chosen; `best`: by the data there are, gptq with calibration texts, search with an
+// importance matrix, nearest otherwise.
+enum class Rounding {
+    best,
+    nearest,  // least squared error, all weights alike
+    search,   // least squared error weighted by importance, from a matrix or from calibration texts
+    gptq,     // error feedback on the inputs that calibration texts make
+};
+
 struct QuantizeOptions {
     std::string input;   // what open_source() takes
     std::string base;    // of an adapter: the model it adapts
@@ -47,6 +56,7 @@ struct QuantizeOptions {
     CalibrationProgress calibration_progress;                   // may be empty
     // With calibration texts, formats are chosen by what they cost, within the size of the type's mix or of what is
     // given here: at most one of `target_bytes` (of the file), `target_bits` (per weight) and `like` (another mix).
+    Rounding rounding = Rounding::best;
     bool keep_mix = false;  // the mix's own formats instead
     uint64_t target_bytes = 0;
     float target_bits = 0;

@@ -257,6 +257,19 @@ Status check_targets(const QuantizeOptions& options) {
     return {};
 }
 
+// The data that a way of rounding stands on must be there, and none that it would not look at.
+Status check_rounding(const QuantizeOptions& options) {
+    const bool texts = !options.calibration.texts.empty(), matrix = !options.importance_path.empty();
+    if (options.rounding == Rounding::gptq && !texts)
+        return usage_error("--rounding gptq needs what each matrix reads: give --calibrate TEXT");
+    if (options.rounding == Rounding::search && !texts && !matrix)
+        return usage_error("--rounding search weighs errors by importance: give --imatrix FILE or --calibrate TEXT");
+    if (options.rounding != Rounding::nearest) return {};
+    if (matrix) return usage_error("--rounding nearest takes all weights alike: leave --imatrix out");
+    if (texts && options.keep_mix) return usage_error("--rounding nearest with --keep-mix has no use for a text: leave --calibrate out");
+    return {};
+}
+
 // Measures what each format costs each tensor and chooses formats within the limit.
 Status choose_formats(const QuantizeOptions& options, Calibrator& calibrator, QuantizeReport& report, Job& job) {
     const std::vector<std::string> names = free_tensors(report.plan);
@@ -279,6 +292,19 @@ Status save_plan(const std::string& path, const Plan& plan, bool force) {
     return file.commit(rows.size());
 }
 
+// Importance from the texts, for what is not rounded with feedback: everything under --rounding search, experts always.
+// A matrix of the user's goes before it.
+Status weigh_by_texts(const QuantizeOptions& options, Calibrator& calibrator, QuantizeReport& report, Job& job) {
+    if (job.importance || options.rounding == Rounding::nearest) return {};
+    const bool experts = std::any_of(report.plan.tensors.begin(), report.plan.tensors.end(), [](const PlannedTensor& tensor) {
+        return tensor.out.ne[2] > 1 && tensor.out.format->kind == FormatKind::block && !tensor.copies();
+    });
+    if (!experts && options.rounding != Rounding::search) return {};
+    LET(importance, calibrator.importance());
+    job.importance = std::move(importance);
+    return set_importance(&*job.importance, report.plan);
+}
+
 // Tensors rounded with error feedback, and how they came about in the output's metadata. Empty without calibration texts.
 Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport& report, Job& job) {
     if (options.calibration.texts.empty()) return RoundedTensors();
@@ -297,7 +323,12 @@ Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport
     metadata.set("quantize.calibration.window", Value::of_u32(static_cast<uint32_t>(options.calibration.window)));
     if (chooses_formats(options, report.plan.recipe)) TRY(choose_formats(options, calibrator, report, job));
     if (!options.plan_file.empty()) TRY(save_plan(options.plan_file, report.plan, options.force));
-    LET(rounded, calibrator.round(report.plan));
+    TRY(weigh_by_texts(options, calibrator, report, job));
+    RoundedTensors rounded;
+    if (options.rounding == Rounding::best || options.rounding == Rounding::gptq) {
+        LET(found, calibrator.round(report.plan));
+        rounded = std::move(found);
+    }
     report.calibration_windows = calibrator.windows();
     report.calibration_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
     return rounded;
@@ -326,6 +357,7 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
     const auto started = std::chrono::steady_clock::now();
     QuantizeReport report;
     TRY(check_targets(options));
+    TRY(check_rounding(options));
     LET(recipe, find_recipe(options.type));
     LET(job, prepare(options, recipe, report));
     count_bytes(job, report);
@@ -337,11 +369,12 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
         report.outputs = {job.output};
         return report;
     }
-    if (!report.plan.needing_importance.empty() && options.calibration.texts.empty()) {
+    const bool weighed = !options.calibration.texts.empty() && options.rounding != Rounding::nearest;
+    if (!report.plan.needing_importance.empty() && !weighed) {
         const std::string& first = report.plan.needing_importance.front();
         return usage_error(recipe.name + " needs an importance matrix for " + first +
-                           format_text(" and %zu more tensors: give --imatrix FILE or --calibrate TEXT",
-                                       report.plan.needing_importance.size() - 1));
+                           format_text(" and %zu more tensors: ", report.plan.needing_importance.size() - 1) +
+                           (options.rounding == Rounding::nearest ? "--rounding nearest has none" : "give --imatrix FILE or --calibrate TEXT"));
     }
     LET(rounded, calibrated(options, report, job));
     LET(writer, GgufWriter::create(job.output, job.metadata, job.tensors, job.writer));

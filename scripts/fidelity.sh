@@ -1,75 +1,134 @@
 #!/usr/bin/env bash
 # How much of a model is left at a file size: ours with calibration, ours plain, and what each peer makes of the same model
 # with an importance matrix of the same calibration text. All files are judged by the same program on text that none has
-# seen: mean KL divergence to the original with its standard error, by the int8 products and by --exact, perplexity, bytes.
-# usage: scripts/fidelity.sh [--ours-only] MODEL TEXT CALIBRATION-TEXT [PEER-FOLDER...]
-#   MODEL: an unquantized GGUF; PEER-FOLDER: holds a peer's llama-quantize, and its llama-perplexity for a second opinion
+# seen: mean KL divergence to the original with its standard error, by the int8 products and by --exact, perplexity, bytes,
+# and the seconds it took to make the file. Our files are no larger than the stock mix of the type.
+# usage: scripts/fidelity.sh [--ours-only] MODEL TEXT [PEER-FOLDER...]
+#   MODEL: an unquantized GGUF; PEER-FOLDER: holds a peer's llama-quantize; the first one with a llama-perplexity judges
+#   our file a second time
 # environment: QUANT_BUILD the build folder; TYPES (default below); CHUNKS of TEXT to judge (default 64); CONTEXT (default 512);
-#   WINDOWS of the calibration text (default 128)
+#   CALIBRATION text (default: the first 2,000,000 bytes of the books in QUANT_SHARED, the shared reference data), WINDOWS of it
+#   (default 200); OPTIONS for our calibrated file; KEEP a folder in which peers' files and judgements stay for the next run
+# Where QUANT_SHARED has figures of AutoRound for the model (reference/peers.md), they stand beside.
 set -eu
 ours_only=
 [ "${1:-}" != --ours-only ] || { ours_only=1; shift; }
-if [ $# -lt 3 ] || { [ $# -eq 3 ] && [ -z "$ours_only" ]; }; then
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+if [ $# -lt 2 ] || { [ $# -eq 2 ] && [ -z "$ours_only" ]; }; then
+    sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
     echo "without a peer nothing is compared: name its folder, or say --ours-only" >&2
     exit 2
 fi
-model=$1 text=$2 calibration=$3
-shift 3
-quant=${QUANT_BUILD:-$(dirname "$0")/../build}/quant
+root=$(dirname "$0")/..
+model=$1 text=$2
+shift 2
+quant=${QUANT_BUILD:-$root/build}/quant
+shared=${QUANT_SHARED:-$root/../shared}
 types=${TYPES:-Q8_0 Q6_K Q5_K_M Q4_K_M IQ4_NL Q4_0 Q3_K_M Q3_K_S Q2_K}
-chunks=${CHUNKS:-64} context=${CONTEXT:-512} windows=${WINDOWS:-128}
+chunks=${CHUNKS:-64} context=${CONTEXT:-512} windows=${WINDOWS:-200}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+keep=${KEEP:-$work/kept}
+mkdir -p "$keep"
+judge_peer=
 for peer in "$@"; do
     [ -x "$peer/llama-quantize" ] || { echo "$peer: no llama-quantize there" >&2; exit 2; }
+    [ -n "$judge_peer" ] || [ ! -x "$peer/llama-perplexity" ] || judge_peer=$peer/llama-perplexity
 done
+if [ -n "${CALIBRATION:-}" ]; then
+    calibration=$CALIBRATION
+else
+    calibration=$work/calibration.txt
+    [ -f "$shared/text/books-train.txt.xz" ] || { echo "$shared/text/books-train.txt.xz is not there: name a text in CALIBRATION" >&2; exit 2; }
+    # head ends xz early, which is no failure
+    { xz -dc "$shared/text/books-train.txt.xz" || true; } 2>/dev/null | head -c 2000000 >"$calibration"
+fi
 
 number() { sed -n "s/.*\"$1\": *\([-+0-9.e]*\).*/\1/p" "$2" | head -n 1; }
+now() { date +%s.%N; }
+since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.0f", b - a }'; }
 
-# judge NAME FILE SECONDS REFERENCE-KL: prints a row; the KL by --exact is left in $work/kl.
+# judge FILE RESULT: "bytes KL error KL-exact error perplexity" into RESULT
 judge() {
-    local name=$1 file=$2 seconds=$3 reference=$4
-    "$quant" eval -m "$file" --base "$model" -f "$text" -c "$context" --chunks "$chunks" --json --quiet >"$work/fast"
-    "$quant" eval -m "$file" --base "$model" -f "$text" -c "$context" --chunks "$chunks" --exact --json --quiet >"$work/exact"
-    number kl_divergence "$work/exact" >"$work/kl"
-    awk -v name="$name" -v size="$(wc -c <"$file")" -v fast="$(number kl_divergence "$work/fast")" -v fe="$(number kl_divergence_error "$work/fast")" \
-        -v exact="$(cat "$work/kl")" -v ee="$(number kl_divergence_error "$work/exact")" -v ppl="$(number perplexity "$work/fast")" \
-        -v seconds="$seconds" -v reference="$reference" 'BEGIN {
-        printf "  %-22s %11d  %.5f +/- %.5f  %.5f +/- %.5f  %9.4f %7s s", name, size, fast, fe, exact, ee, ppl, seconds
-        if (reference != "") printf "  ours is %.2f of it", reference / exact
-        printf "\n" }'
+    "$quant" eval -m "$1" --base "$model" -f "$text" -c "$context" --chunks "$chunks" --json --quiet >"$work/fast"
+    "$quant" eval -m "$1" --base "$model" -f "$text" -c "$context" --chunks "$chunks" --exact --json --quiet >"$work/exact"
+    echo "$(wc -c <"$1") $(number kl_divergence "$work/fast") $(number kl_divergence_error "$work/fast")" \
+        "$(number kl_divergence "$work/exact") $(number kl_divergence_error "$work/exact") $(number perplexity "$work/fast")" >"$2"
 }
 
-# The peer's own judgement of one of our files, against its own record of the original.
+# row NAME RESULT SECONDS [OURS]: a row; with the result of our file, how far ours is beside it
+row() {
+    awk -v name="$1" -v seconds="$3" -v ours="${4:-}" '{
+        printf "  %-22s %9d  %.5f +/- %.5f  %.5f +/- %.5f  %8.4f %7s", name, $1, $2, $3, $4, $5, $6, seconds
+        if (ours != "" && split(ours, o, " ") == 6) printf "   %.3f %.3f", o[2] / $2, o[4] / $4
+        printf "\n" }' "$2"
+}
+
+# The peer's figures for AutoRound's file of the type nearest in size: "TYPE KL perplexity bytes", nothing without
+autoround() {
+    local wanted=$1
+    [ "$wanted" != Q2_K ] || wanted=Q2_K_S
+    cmp -s "$model" "$shared/models/tiny/tiny-f16.gguf" && [ -f "$shared/reference/peers.md" ] || return 0
+    awk -F'|' -v wanted="$wanted" '
+        /^\| *type/ { for (i = 1; i <= NF; ++i) if ($i ~ /AutoRound/) column = i }
+        { name = $2; gsub(/ /, "", name) }
+        column && name == wanted && split($column, part, " · ") == 3 { print name, part[1] + 0, part[2] + 0, part[3] + 0 }' "$shared/reference/peers.md"
+}
+
+# What a peer says of our file, against its own record of the original
 second_opinion() {
-    local peer=$1 file=$2
-    [ -x "$peer/llama-perplexity" ] || return 0
-    [ -s "$work/base" ] || "$peer/llama-perplexity" -m "$model" -f "$text" -c "$context" --chunks "$chunks" --kl-divergence-base "$work/base" >/dev/null 2>&1
-    "$peer/llama-perplexity" -m "$file" --kl-divergence-base "$work/base" --kl-divergence 2>/dev/null |
-        sed -n 's/^Mean *KLD: */      the peer judges our calibrated file: KL /p'
+    [ -n "$judge_peer" ] || return 0
+    [ -s "$keep/original" ] || "$judge_peer" -m "$model" -f "$text" -c "$context" --chunks "$chunks" --kl-divergence-base "$keep/original" >/dev/null 2>&1
+    "$judge_peer" -m "$1" --kl-divergence-base "$keep/original" --kl-divergence 2>/dev/null |
+        sed -n 's/^Mean *KLD: */    the peer judges our calibrated file: KL /p'
 }
 
-"$quant" calibrate -q "$model" "$calibration" -o "$work/imatrix.gguf" --chunks "$windows"
-"$quant" calibrate -q "$model" "$calibration" -o "$work/imatrix.dat" --chunks "$windows"
-printf '  %-22s %11s  %-19s  %-19s  %9s %9s\n' "" bytes "KL" "KL --exact" perplexity time
+# peer_file PEER NAME TYPE: quantized once; the seconds are left beside it
+peer_file() {
+    local began out=$keep/$2-$3.gguf matrix
+    [ ! -s "$out" ] || return 0
+    for matrix in "$keep/imatrix.gguf" "$keep/imatrix.dat"; do
+        began=$(now)
+        if "$1/llama-quantize" --imatrix "$matrix" "$model" "$work/peer.gguf" "$3" >"$work/log" 2>&1; then
+            since "$began" >"$out.seconds"
+            mv "$work/peer.gguf" "$out"
+            return 0
+        fi
+    done
+    return 1
+}
+
+if [ ! -s "$keep/imatrix.dat" ]; then
+    "$quant" calibrate -q --force "$model" "$calibration" -o "$keep/imatrix.gguf" --chunks "$windows"
+    "$quant" calibrate -q --force "$model" "$calibration" -o "$keep/imatrix.dat" --chunks "$windows"
+fi
+echo "ours / it: our calibrated file's KL over that row's, by int8 products and by --exact"
+printf '  %-22s %9s  %-19s  %-19s  %8s %7s   %s\n' "" bytes "KL" "KL --exact" ppl seconds "ours / it"
 for type in $types; do
     echo "$type"
-    began=$SECONDS
-    "$quant" quantize --quiet --force "$model" "$work/ours.gguf" "$type" --calibrate "$calibration" --calibrate-chunks "$windows"
-    judge "ours, calibrated" "$work/ours.gguf" $((SECONDS - began)) ""
-    ours=$(cat "$work/kl")
-    began=$SECONDS
-    "$quant" quantize --quiet --force "$model" "$work/plain.gguf" "$type" --imatrix "$work/imatrix.gguf"
-    judge "ours, importance" "$work/plain.gguf" $((SECONDS - began)) "$ours"
+    began=$(now)
+    # shellcheck disable=SC2086 # several options
+    "$quant" quantize --quiet --force "$model" "$work/ours.gguf" "$type" --calibrate "$calibration" --calibrate-chunks "$windows" ${OPTIONS:-}
+    seconds=$(since "$began")
+    judge "$work/ours.gguf" "$work/ours"
+    ours=$(cat "$work/ours")
+    row "ours, calibrated" "$work/ours" "$seconds"
+    began=$(now)
+    "$quant" quantize --quiet --force "$model" "$work/plain.gguf" "$type" --imatrix "$keep/imatrix.gguf"
+    seconds=$(since "$began")
+    judge "$work/plain.gguf" "$work/plain"
+    row "ours, importance" "$work/plain" "$seconds" "$ours"
     for peer in "$@"; do
-        began=$SECONDS
-        if ! "$peer/llama-quantize" --imatrix "$work/imatrix.gguf" "$model" "$work/peer.gguf" "$type" >"$work/log" 2>&1 &&
-            ! "$peer/llama-quantize" --imatrix "$work/imatrix.dat" "$model" "$work/peer.gguf" "$type" >"$work/log" 2>&1; then
-            echo "  $peer: $(tail -n 1 "$work/log")"
+        name=$(basename "$(dirname "$(dirname "$(cd "$peer" && pwd)")")")
+        if ! peer_file "$peer" "$name" "$type"; then
+            echo "  $name: $(tail -n 1 "$work/log")"
             continue
         fi
-        judge "$(basename "$(dirname "$(dirname "$(cd "$peer" && pwd)")")")" "$work/peer.gguf" $((SECONDS - began)) "$ours"
+        [ -s "$keep/$name-$type.judged" ] || judge "$keep/$name-$type.gguf" "$keep/$name-$type.judged"
+        row "$name" "$keep/$name-$type.judged" "$(cat "$keep/$name-$type.gguf.seconds")" "$ours"
     done
-    [ $# -eq 0 ] || second_opinion "$1" "$work/ours.gguf"
+    autoround "$type" | while read -r name kl perplexity bytes; do
+        awk -v name="AutoRound $name" -v kl="$kl" -v ppl="$perplexity" -v bytes="$bytes" -v ours="$ours" 'BEGIN {
+            split(ours, o, " "); printf "  %-22s %9d  %.5f              %-19s  %8.4f %7s   %.3f\n", name, bytes, kl, "", ppl, "", o[2] / kl }'
+    done
+    second_opinion "$work/ours.gguf"
 done

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "convert/calibrate/sequential.h"
+#include "convert/calibrate/statistics.h"
 #include "model/model.h"
 
 namespace quant {
@@ -69,6 +70,17 @@ Result<std::vector<TensorSensitivity>> Calibrator::measure(const std::vector<std
                                  [this](int64_t done, int64_t total, const std::string& what) {
                                      return !progress_ || progress_("measure", done, total, what);
                                  });
+}
+
+Result<ImportanceMatrix> Calibrator::importance() {
+    StatisticsOptions options;
+    options.window = window_;
+    options.memory = memory_;
+    options.output = true;
+    LET(found, collect_statistics(*model_, tokens_, options, *pool_, [this](int64_t done, int64_t total, const std::string& what) {
+            return !progress_ || progress_("statistics", done, total, what);
+        }));
+    return importance_of(found.sums);
 }
 
 Result<RoundedTensors> Calibrator::round(const Plan& plan) {

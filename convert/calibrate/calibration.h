@@ -31,6 +31,8 @@ public:
     // What rounding each of these tensors would cost in each format, on a few of the windows.
     Result<std::vector<TensorSensitivity>> measure(const std::vector<std::string>& names,
                                                    const std::vector<const Format*>& candidates);
+    // Mean squares of what each matrix reads on all windows, experts and the output matrix included.
+    Result<ImportanceMatrix> importance();
     // Rounds what the plan quantizes.
     Result<RoundedTensors> round(const Plan& plan);
 

@@ -123,6 +123,28 @@ private:
 
 }  // namespace
 
+ImportanceMatrix importance_of(const Statistics& sums) {
+    ImportanceMatrix out;
+    for (const auto& [name, sum] : sums) {
+        const size_t matrices = sum.tokens.size(), cols = sum.squares.size() / matrices;
+        std::vector<double> all(cols);
+        double seen = 0;
+        for (size_t m = 0; m < matrices; ++m) {
+            seen += sum.tokens[m];
+            for (size_t c = 0; c < cols; ++c) all[c] += sum.squares[m * cols + c];
+        }
+        ImportanceMatrix::Entry& entry = out.entries[name];
+        entry.n_mat = static_cast<int64_t>(matrices);
+        for (size_t m = 0; m < matrices; ++m) {
+            const bool few = sum.tokens[m] < kFewTokens;
+            const double count = few ? seen : sum.tokens[m];
+            for (size_t c = 0; c < cols; ++c)
+                entry.values.push_back(count > 0 ? static_cast<float>((few ? all[c] : sum.squares[m * cols + c]) / count) : 1.0f);
+        }
+    }
+    return out;
+}
+
 Result<CollectedStatistics> collect_statistics(
     const Model& model, const std::vector<int32_t>& tokens, const StatisticsOptions& options, ThreadPool& pool,
     const std::function<bool(int64_t done, int64_t total, const std::string& what)>& progress) {

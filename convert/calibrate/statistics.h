@@ -39,6 +39,11 @@ Result<CollectedStatistics> collect_statistics(
     const Model& model, const std::vector<int32_t>& tokens, const StatisticsOptions& options, ThreadPool& pool,
     const std::function<bool(int64_t done, int64_t total, const std::string& what)>& progress);
 
+// The sums as means per token, what encoders weigh errors with. An expert that has seen fewer than kFewTokens tokens gets the
+// mean over all experts.
+inline constexpr double kFewTokens = 32;
+ImportanceMatrix importance_of(const Statistics& sums);
+
 // Writes the ecosystem's GGUF form, or the older stream of records where `path` ends in .dat.
 Status write_importance_matrix(const std::string& path, const Statistics& sums, const std::string& dataset,
                                int64_t windows, int64_t window, bool force);

@@ -209,6 +209,17 @@ Result<ModelFacts> model_facts(const Metadata& metadata, const std::vector<Tenso
     return facts;
 }
 
+Status set_importance(const ImportanceMatrix* importance, Plan& plan) {
+    plan.without_importance = 0;
+    plan.first_without_importance.clear();
+    plan.needing_importance.clear();
+    for (size_t index = 0; index < plan.tensors.size(); ++index) {
+        plan.tensors[index].importance = nullptr;
+        TRY(attach_importance(importance, plan, index));
+    }
+    return {};
+}
+
 Result<Plan> make_plan(const Metadata& metadata, const std::vector<TensorInfo>& tensors, const PlanOptions& options) {
     Plan plan;
     plan.recipe = options.recipe;
@@ -221,8 +232,8 @@ Result<Plan> make_plan(const Metadata& metadata, const std::vector<TensorInfo>& 
         TRY(planner.choose(index, tensors[index], plan.tensors[index]));
         plan.fallbacks += plan.tensors[index].fallback;
         if (!plan.tensors[index].out.format->stock && plan.first_own.empty()) plan.first_own = tensors[index].name;
-        TRY(attach_importance(options.importance, plan, index));
     }
+    TRY(set_importance(options.importance, plan));
     return plan;
 }
 

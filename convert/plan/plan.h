@@ -53,6 +53,10 @@ struct Plan {
 // Layers, heads and experts from `ARCHITECTURE.block_count` and its relatives, for any architecture.
 Result<ModelFacts> model_facts(const Metadata& metadata, const std::vector<TensorInfo>& tensors);
 
+// The importance of the plan's quantized tensors, in place of what they had; `importance` outlives its use through the
+// plan. Error: an entry of a wrong length.
+Status set_importance(const ImportanceMatrix* importance, Plan& plan);
+
 // Errors: a tensor that no fallback fits, quantizing what is quantized already, importance of a wrong length.
 Result<Plan> make_plan(const Metadata& metadata, const std::vector<TensorInfo>& tensors, const PlanOptions& options);
 

@@ -57,6 +57,28 @@ fails impossible_target 2 'smallest file' "$quant" quantize -q "$tiny" "$work/no
 fails target_without_text 2 'give --calibrate' "$quant" quantize -q "$tiny" "$work/no.gguf" q4_0 --target-size 3M
 fails two_targets 2 'exclude each other' "$quant" quantize -q "$tiny" "$work/no.gguf" q4_0 --target-size 3M --like q8_0
 
+# Ways of rounding: nearest is what no data give, importance from a text is that of the matrix made from it, feedback is more.
+ways_of_rounding() {
+    local text=("$work/seen.txt" --calibrate-ctx 64 --calibrate-chunks 8)
+    "$quant" calibrate -q --force "$tiny" "$work/seen.txt" -c 64 --chunks 8 --process-output -o "$work/imatrix.gguf" &&
+        "$quant" quantize "$tiny" "$work/plain.gguf" q4_0 -q --force &&
+        "$quant" quantize "$tiny" "$work/nearest.gguf" q4_0 -q --force --rounding nearest &&
+        "$quant" quantize "$tiny" "$work/matrix.gguf" q4_0 -q --force --imatrix "$work/imatrix.gguf" &&
+        "$quant" quantize "$tiny" "$work/search.gguf" q4_0 -q --force --keep-mix --rounding search --calibrate "${text[@]}" &&
+        cmp "$work/plain.gguf" "$work/nearest.gguf" &&
+        same_model "$work/matrix.gguf" "$work/search.gguf" && ! same_model "$work/plain.gguf" "$work/search.gguf"
+}
+same_model() { # all weights but a few alike: the matrix on disk has rounded sums
+    "$quant" eval -m "$1" --base "$2" -f "$work/unseen.txt" -c 64 --chunks 2 --exact --quiet --json |
+        awk -F'"kl_divergence": *' '{ exit !($2 + 0 < 1e-6) }'
+}
+check ways_of_rounding ways_of_rounding
+fails gptq_without_text 2 'rounding gptq|--calibrate TEXT' "$quant" quantize -q "$tiny" "$work/no.gguf" q4_0 --rounding gptq
+fails search_without_data 2 'rounding search|--imatrix FILE or --calibrate TEXT' "$quant" quantize -q "$tiny" "$work/no.gguf" q4_0 --rounding search
+fails nearest_with_matrix 2 'leave --imatrix out' "$quant" quantize -q "$tiny" "$work/no.gguf" q4_0 --rounding nearest --imatrix "$work/imatrix.gguf"
+fails nearest_code_book 2 'rounding nearest has none' "$quant" quantize -q "$tiny" "$work/no.gguf" iq2_xs --rounding nearest
+fails unknown_rounding 2 'expected nearest, search or gptq' "$quant" quantize -q "$tiny" "$work/no.gguf" q4_0 --rounding random
+
 asked_for() { # what a budget would never choose stays what the user asked for
     "$quant" quantize --force "$tiny" "$work/own.gguf" nf4 --tensor-type 'ffn|token_embd=f16' --calibrate "$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2 2>/dev/null | grep -q '^  NF4 '
 }
