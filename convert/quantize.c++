@@ -76,15 +76,8 @@ void add_file_options(Options& options, Settings& s) {
                  [&o](const std::string& row) { return o.override_metadata.push_back(row), Status{}; });
 }
 
-Options describe(Settings& s) {
-    QuantizeOptions& o = s.options;
-    Options options("quant quantize IN [OUT] TYPE [THREADS] [options]", "Writes a GGUF, or a Hugging Face folder, in another number format.", kExamples);
-    options.positional(&s.positional, 2, 4);
-    options.section("TYPE, in any case, or its number\n" + recipe_table() + "\noptions");
-    add_threads(options, &s.threads);
-    options.flag("--dry-run", "print the plan and the exact size, write nothing", &o.dry_run);
-    options.flag("--force", "replace an existing output", &o.force);
-    options.text("--imatrix", "FILE", "importance matrix, GGUF or .dat", &o.importance_path);
+// The text that a model is run on, and what is made of it.
+void add_calibration_options(Options& options, QuantizeOptions& o) {
     options.call("--calibrate", "TEXT", "round with error feedback on this text: slower, much closer to the original; repeatable",
                  [&o](const std::string& path) { return o.calibration.texts.push_back(path), Status{}; });
     options.call("--rounding", "nearest|search|gptq",
@@ -105,6 +98,18 @@ Options describe(Settings& s) {
         o.calibration.memory = bytes;
         return {};
     });
+}
+
+Options describe(Settings& s) {
+    QuantizeOptions& o = s.options;
+    Options options("quant quantize IN [OUT] TYPE [THREADS] [options]", "Writes a GGUF, or a Hugging Face folder, in another number format.", kExamples);
+    options.positional(&s.positional, 2, 4);
+    options.section("TYPE, in any case, or its number\n" + recipe_table() + "\noptions");
+    add_threads(options, &s.threads);
+    options.flag("--dry-run", "print the plan and the exact size, write nothing", &o.dry_run);
+    options.flag("--force", "replace an existing output", &o.force);
+    options.text("--imatrix", "FILE", "importance matrix, GGUF or .dat", &o.importance_path);
+    add_calibration_options(options, o);
     options.flag("--keep-mix", "with --calibrate: the formats of the mix; without it they are chosen anew for its size", &o.keep_mix);
     options.call("--target-size", "SIZE", "with --calibrate: choose formats for a file of at most SIZE, for example 700M",
                  [&o](const std::string& size) -> Status {
