@@ -226,7 +226,7 @@ typedef struct quant_adapter quant_adapter;
 QUANT_API quant_status quant_adapter_load(const char *path, quant_adapter **out);
 QUANT_API void quant_adapter_free(quant_adapter *adapter);
 
-typedef enum quant_kv_type { QUANT_KV_F32 = 0, QUANT_KV_F16 = 1, QUANT_KV_Q8_0 = 2 } quant_kv_type;
+typedef enum quant_kv_type { QUANT_KV_F32 = 0, QUANT_KV_F16 = 1, QUANT_KV_Q8_0 = 2, QUANT_KV_Q4_0 = 3 } quant_kv_type;
 
 typedef struct quant_session_options {
     int64_t context; /* tokens the cache holds */

@@ -35,6 +35,7 @@ Result<KvType> kv_type_of(quant_kv_type type) {
         case QUANT_KV_F32: return KvType::f32;
         case QUANT_KV_F16: return KvType::f16;
         case QUANT_KV_Q8_0: return KvType::q8_0;
+        case QUANT_KV_Q4_0: return KvType::q4_0;
     }
     return usage_error(format_text("cache type %d is unknown", static_cast<int>(type)));
 }

@@ -25,14 +25,45 @@ struct EvalOptions {
     int64_t window = 512, windows = -1, batch = 512, threads = 0;
     KvType k_type = KvType::f16, v_type = KvType::f16;
     std::vector<AdapterChoice> adapters;  // of `model`; the base stays as it is
+    ActivationForm activations;           // likewise
+    bool mix_kv = true;
     bool exact = false, json = false, force = false;
 };
+
+// "int4" or "int4,g32".
+Status parse_activations(const std::string& text, ActivationForm* out) {
+    const Error wrong = usage_error("expected int2 to int8, or int4,g32 for a scale per 32 values, found '" + escaped(text) + "'");
+    const size_t comma = std::min(text.find(','), text.size());
+    if (!text.starts_with("int") || comma < 4) return wrong;
+    const auto bits = parse_integer(std::string_view(text).substr(3, comma - 3));
+    if (!bits || *bits < 2 || *bits > 8) return wrong;
+    out->bits = static_cast<int>(*bits);
+    out->group = 0;
+    if (comma == text.size()) return {};
+    const auto group = text[comma + 1] == 'g' ? parse_integer(std::string_view(text).substr(comma + 2)) : Result<int64_t>(wrong);
+    if (!group || *group < 1 || *group > (1 << 20)) return wrong;
+    out->group = *group;
+    return {};
+}
+
+void add_rounding(Options& options, EvalOptions* out) {
+    options.call("--activations", "FORM",
+                 "round what every weight of the layers reads: int8, int4 (a scale per token), int4,g32 (per 32 values)",
+                 [out](const std::string& text) { return parse_activations(text, &out->activations); });
+    options.flag("--rotate-activations", "round them times a Hadamard matrix, as if the weights were rotated",
+                 &out->activations.rotate);
+    options.call_flag("--no-cache-rotation", "a q4_0 cache without the Hadamard rotation of keys and values", [out] {
+        out->mix_kv = false;
+        return Status{};
+    });
+}
 
 Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
     Options options("quant eval -m MODEL -f TEXT [options]",
                     "Perplexity of a model on a text, KL divergence from another model.",
                     "  quant eval -m model-q4.gguf -f book.txt -c 512 --chunks 16\n"
                     "  quant eval -m model-q4.gguf --base model-f16.gguf -f book.txt\n"
+                    "  quant eval -m model-q4.gguf --base model-f16.gguf -f book.txt --activations int4 -ctk q4_0 -ctv q4_0\n"
                     "  quant eval -m model.gguf --tokens 1,403,407 --logits logits.f32");
     options.text("-m --model", "FILE", "model, a GGUF file (of a split model the first)", &out->model);
     options.text("-f --file", "FILE", "text to judge the model on; - is standard input", &out->text_file);
@@ -54,6 +85,7 @@ Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
     add_batch(options, &out->batch);
     add_threads(options, &out->threads);
     add_cache_types(options, &out->k_type, &out->v_type);
+    add_rounding(options, out);
     options.flag("--json", "one JSON object on standard output", &out->json);
     options.call_flag("-v --verbose", "say more: kernels in use, memory", [] {
         set_log_level(LogLevel::verbose);
@@ -71,13 +103,26 @@ Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
         return usage_error("--tokens IDS and --logits FILE belong together");
     if (writes == !out->text_file.empty())
         return usage_error("give a text (-f FILE) or --tokens IDS --logits FILE");
+    if (out->activations.rotate && out->activations.bits == 0)
+        return usage_error("--rotate-activations says how --activations FORM rounds");
     if (writes && !out->base.empty())
         return usage_error("--base compares on a text (-f FILE), not on --tokens");
     return true;
 }
 
+// Groups must fit the rows of everything that is rounded.
+Status check_activations(const std::string& path, const Model& model, const ActivationForm& form) {
+    const Config& c = model.config();
+    if (form.group == 0) return {};
+    for (const int64_t width : {c.embedding, c.attention_width(), c.experts > 0 ? c.expert_feed_forward : c.feed_forward})
+        if (width % form.group != 0)
+            return usage_error(escaped(path) + format_text(": activations of %lld values, expected a multiple of the group of %lld",
+                                                           static_cast<long long>(width), static_cast<long long>(form.group)));
+    return {};
+}
+
 Result<std::unique_ptr<Session>> open_session(const std::string& path, const EvalOptions& given,
-                                              const std::vector<AdapterChoice>& chosen, int64_t context) {
+                                              int64_t context, bool as_base = false) {
     LET(model, Model::load(path));
     if (context > model->config().context)
         log_warning(escaped(path) +
@@ -87,19 +132,32 @@ Result<std::unique_ptr<Session>> open_session(const std::string& path, const Eva
     SessionOptions options;
     options.context = context;
     options.batch = given.batch;
-    options.k_type = given.k_type;
-    options.v_type = given.v_type;
+    const bool rounds = given.activations.bits > 0;
     options.threads = static_cast<int>(given.threads);
-    options.exact = given.exact;
-    LET(adapters, load_adapters(chosen));
-    options.adapters = std::move(adapters);
+    options.exact = given.exact || rounds;
+    // What is judged is the model's; the base stays as good as it can be.
+    const auto kept = [as_base](KvType type) { return as_base && type != KvType::f32 ? KvType::f16 : type; };
+    options.k_type = kept(given.k_type);
+    options.v_type = kept(given.v_type);
+    if (!as_base) {
+        if (rounds) TRY(check_activations(path, *model, given.activations));
+        options.activations = given.activations;
+        options.mix_kv = given.mix_kv;
+        LET(adapters, load_adapters(given.adapters));
+        options.adapters = std::move(adapters);
+    }
     return Session::create(model, options);
 }
 
 // Said once nothing about the input can be wrong any more: an error is the only line then.
 void announce(const std::string& path, const Session& session, const EvalOptions& given) {
+    std::string rounding;
+    if (&path == &given.model && given.activations.bits > 0)
+        rounding = format_text(", activations int%d%s", given.activations.bits, given.activations.rotate ? " rotated" : "");
+    if (&path == &given.model && (given.k_type == KvType::q4_0 || given.v_type == KvType::q4_0))
+        rounding += given.mix_kv ? ", cache rotated" : ", cache not rotated";
     log_info(escaped(path) + ": " + session.model().description() + ", " + kernels().isa +
-             (given.exact ? ", exact" : ""));
+             (given.exact || given.activations.bits > 0 ? ", exact" : "") + rounding);
     std::istringstream kernels_in_use(session.kernel_summary());
     for (std::string line; std::getline(kernels_in_use, line);) log_verbose(line);
 }
@@ -133,7 +191,7 @@ Result<std::vector<int32_t>> read_token_ids(const std::string& given) {
 
 Status write_logits(const EvalOptions& given) {
     LET(ids, read_token_ids(given.tokens));
-    LET(session, open_session(given.model, given, given.adapters, static_cast<int64_t>(ids.size())));
+    LET(session, open_session(given.model, given, static_cast<int64_t>(ids.size())));
     LET(file, AtomicFile::create(given.logits_file, given.force, session->model().gguf().file_ids()));
     const auto vocab = static_cast<size_t>(session->model().config().vocab);
     const size_t most = std::max<size_t>(1, (size_t{64} << 20) / (vocab * sizeof(float)));
@@ -207,10 +265,10 @@ std::string as_json(const Judgement& j, const EvalOptions& given, double seconds
 
 Status judge_text(const EvalOptions& given) {
     LET(text, read_text_file(given.text_file, kMaxTextBytes));
-    LET(session, open_session(given.model, given, given.adapters, given.window));
+    LET(session, open_session(given.model, given, given.window));
     std::unique_ptr<Session> base;
     if (!given.base.empty()) {
-        LET(opened, open_session(given.base, given, {}, given.window));
+        LET(opened, open_session(given.base, given, given.window, true));
         base = std::move(opened);
     }
     const std::vector<int32_t> tokens = session->model().tokenizer().encode(text, true, false);

@@ -20,7 +20,7 @@ struct NamedKvType {
     const char* name;
     KvType type;
 };
-constexpr NamedKvType kKvTypes[] = {{"f32", KvType::f32}, {"f16", KvType::f16}, {"q8_0", KvType::q8_0}};
+constexpr NamedKvType kKvTypes[] = {{"f32", KvType::f32}, {"f16", KvType::f16}, {"q8_0", KvType::q8_0}, {"q4_0", KvType::q4_0}};
 
 }  // namespace
 
@@ -56,7 +56,7 @@ void add_batch(Options& options, int64_t* target) {
 Result<KvType> parse_kv_type(std::string_view name) {
     for (const NamedKvType& each : kKvTypes)
         if (name == each.name) return each.type;
-    return usage_error("expected f32, f16 or q8_0, found '" + escaped(name) + "'");
+    return usage_error("expected f32, f16, q8_0 or q4_0, found '" + escaped(name) + "'");
 }
 
 void add_cache_types(Options& options, KvType* k_type, KvType* v_type) {
@@ -67,7 +67,7 @@ void add_cache_types(Options& options, KvType* k_type, KvType* v_type) {
             return {};
         };
     };
-    options.call("-ctk --cache-type-k", "TYPE", "keys in the cache as f32, f16 or q8_0 (default f16)", kv_type(k_type));
+    options.call("-ctk --cache-type-k", "TYPE", "keys in the cache as f32, f16, q8_0 or q4_0 (default f16)", kv_type(k_type));
     options.call("-ctv --cache-type-v", "TYPE", "values in the cache, likewise", kv_type(v_type));
 }
 

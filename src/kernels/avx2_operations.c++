@@ -150,7 +150,7 @@ float dot_f16_avx2(const uint16_t* a, const float* b, int64_t n) {
 
 constexpr int64_t kQ80Bytes = 34;  // an f16 scale, then 32 codes
 
-inline float q8_0_scale(const uint8_t* block) {
+inline float block_scale(const uint8_t* block) {
     uint16_t half;
     __builtin_memcpy(&half, block, sizeof half);
     return _cvtsh_ss(half);
@@ -165,7 +165,27 @@ float dot_q8_0_avx2(const uint8_t* a, const float* b, int64_t n) {
     for (int64_t i = 0; i < n; i += 32, a += kQ80Bytes, b += 32) {
         __m256 part = _mm256_mul_ps(eight_codes(a + 2), _mm256_loadu_ps(b));
         for (int j = 1; j < 4; ++j) part = _mm256_fmadd_ps(eight_codes(a + 2 + 8 * j), _mm256_loadu_ps(b + 8 * j), part);
-        sum = _mm256_fmadd_ps(part, _mm256_set1_ps(q8_0_scale(a)), sum);
+        sum = _mm256_fmadd_ps(part, _mm256_set1_ps(block_scale(a)), sum);
+    }
+    return horizontal_sum(sum);
+}
+
+constexpr int64_t kQ40Bytes = 18;  // an f16 scale, then 16 bytes: codes 0 to 15 in the low nibbles, 16 to 31 in the high ones
+
+// Codes 8j to 8j + 7, less 8, as floats.
+inline __m256 eight_nibbles(const uint8_t* block, int j) {
+    __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(block + 2 + 8 * (j & 1)));
+    if (j >= 2) bytes = _mm_srli_epi16(bytes, 4);
+    bytes = _mm_sub_epi8(_mm_and_si128(bytes, _mm_set1_epi8(15)), _mm_set1_epi8(8));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+}
+
+float dot_q4_0_avx2(const uint8_t* a, const float* b, int64_t n) {
+    __m256 sum = _mm256_setzero_ps();
+    for (int64_t i = 0; i < n; i += 32, a += kQ40Bytes, b += 32) {
+        __m256 part = _mm256_mul_ps(eight_nibbles(a, 0), _mm256_loadu_ps(b));
+        for (int j = 1; j < 4; ++j) part = _mm256_fmadd_ps(eight_nibbles(a, j), _mm256_loadu_ps(b + 8 * j), part);
+        sum = _mm256_fmadd_ps(part, _mm256_set1_ps(block_scale(a)), sum);
     }
     return horizontal_sum(sum);
 }
@@ -192,10 +212,18 @@ void axpy_f16_avx2(float scale, const uint16_t* x, float* y, int64_t n) {
 
 void axpy_q8_0_avx2(float scale, const uint8_t* x, float* y, int64_t n) {
     for (int64_t i = 0; i < n; i += 32, x += kQ80Bytes, y += 32) {
-        const __m256 factor = _mm256_set1_ps(scale * q8_0_scale(x));
+        const __m256 factor = _mm256_set1_ps(scale * block_scale(x));
         for (int j = 0; j < 4; ++j) {
             _mm256_storeu_ps(y + 8 * j, _mm256_fmadd_ps(factor, eight_codes(x + 2 + 8 * j), _mm256_loadu_ps(y + 8 * j)));
         }
+    }
+}
+
+void axpy_q4_0_avx2(float scale, const uint8_t* x, float* y, int64_t n) {
+    for (int64_t i = 0; i < n; i += 32, x += kQ40Bytes, y += 32) {
+        const __m256 factor = _mm256_set1_ps(scale * block_scale(x));
+        for (int j = 0; j < 4; ++j)
+            _mm256_storeu_ps(y + 8 * j, _mm256_fmadd_ps(factor, eight_nibbles(x, j), _mm256_loadu_ps(y + 8 * j)));
     }
 }
 
@@ -392,9 +420,11 @@ void fill_avx2_operations(Kernels& table) {
     table.dot_f32 = dot_f32_avx2;
     table.dot_f16 = dot_f16_avx2;
     table.dot_q8_0 = dot_q8_0_avx2;
+    table.dot_q4_0 = dot_q4_0_avx2;
     table.axpy_f32 = axpy_f32_avx2;
     table.axpy_f16 = axpy_f16_avx2;
     table.axpy_q8_0 = axpy_q8_0_avx2;
+    table.axpy_q4_0 = axpy_q4_0_avx2;
     table.f32_to_f16 = f32_to_f16_avx2;
     table.f16_to_f32 = f16_to_f32_avx2;
     table.add = add_avx2;

@@ -61,7 +61,7 @@ struct MatmulKernels {
     const char* gemm_name = "";
 };
 
-enum class KvType : uint8_t { f32, f16, q8_0 };
+enum class KvType : uint8_t { f32, f16, q8_0, q4_0 };
 enum class Gate : uint8_t { silu, gelu_tanh, relu2 };
 
 struct Kernels {
@@ -74,9 +74,11 @@ struct Kernels {
     float (*dot_f32)(const float* a, const float* b, int64_t n) = nullptr;
     float (*dot_f16)(const uint16_t* a, const float* b, int64_t n) = nullptr;   // a in f16
     float (*dot_q8_0)(const uint8_t* a, const float* b, int64_t n) = nullptr;   // a in Q8_0 blocks; n a multiple of 32
+    float (*dot_q4_0)(const uint8_t* a, const float* b, int64_t n) = nullptr;   // a in Q4_0 blocks, likewise
     void (*axpy_f32)(float scale, const float* x, float* y, int64_t n) = nullptr;       // y += scale * x
     void (*axpy_f16)(float scale, const uint16_t* x, float* y, int64_t n) = nullptr;
     void (*axpy_q8_0)(float scale, const uint8_t* x, float* y, int64_t n) = nullptr;
+    void (*axpy_q4_0)(float scale, const uint8_t* x, float* y, int64_t n) = nullptr;
     void (*f32_to_f16)(const float* x, uint16_t* out, int64_t n) = nullptr;
     void (*f16_to_f32)(const uint16_t* x, float* out, int64_t n) = nullptr;
     void (*add)(const float* a, const float* b, float* out, int64_t n) = nullptr;

@@ -126,7 +126,7 @@ float dot_f16_neon(const uint16_t* a, const float* b, int64_t n) {
 
 constexpr int64_t kQ80Bytes = 34;  // an f16 scale, then 32 codes
 
-inline float q8_0_scale(const uint8_t* block) {
+inline float block_scale(const uint8_t* block) {
     __fp16 half;
     __builtin_memcpy(&half, block, sizeof half);
     return static_cast<float>(half);
@@ -148,7 +148,32 @@ float dot_q8_0_neon(const uint8_t* a, const float* b, int64_t n) {
             eight_codes(a, j, low, high);
             part = vfmaq_f32(vfmaq_f32(part, low, vld1q_f32(b + 8 * j)), high, vld1q_f32(b + 8 * j + 4));
         }
-        sum = vfmaq_n_f32(sum, part, q8_0_scale(a));
+        sum = vfmaq_n_f32(sum, part, block_scale(a));
+    }
+    return vaddvq_f32(sum);
+}
+
+constexpr int64_t kQ40Bytes = 18;  // an f16 scale, then 16 bytes: codes 0 to 15 in the low nibbles, 16 to 31 in the high ones
+
+// Codes 8i to 8i + 7, less 8, as floats.
+inline void eight_nibbles(const uint8_t* block, int i, float32x4_t& low, float32x4_t& high) {
+    const uint8x8_t bytes = vld1_u8(block + 2 + 8 * (i & 1));
+    const uint8x8_t codes = i < 2 ? vand_u8(bytes, vdup_n_u8(15)) : vshr_n_u8(bytes, 4);
+    const int16x8_t wide = vmovl_s8(vsub_s8(vreinterpret_s8_u8(codes), vdup_n_s8(8)));
+    low = vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
+    high = vcvtq_f32_s32(vmovl_s16(vget_high_s16(wide)));
+}
+
+float dot_q4_0_neon(const uint8_t* a, const float* b, int64_t n) {
+    float32x4_t sum = vdupq_n_f32(0);
+    for (int64_t i = 0; i < n; i += 32, a += kQ40Bytes, b += 32) {
+        float32x4_t part = vdupq_n_f32(0);
+        for (int j = 0; j < 4; ++j) {
+            float32x4_t low, high;
+            eight_nibbles(a, j, low, high);
+            part = vfmaq_f32(vfmaq_f32(part, low, vld1q_f32(b + 8 * j)), high, vld1q_f32(b + 8 * j + 4));
+        }
+        sum = vfmaq_n_f32(sum, part, block_scale(a));
     }
     return vaddvq_f32(sum);
 }
@@ -167,10 +192,22 @@ void axpy_f16_neon(float scale, const uint16_t* x, float* y, int64_t n) {
 
 void axpy_q8_0_neon(float scale, const uint8_t* x, float* y, int64_t n) {
     for (int64_t i = 0; i < n; i += 32, x += kQ80Bytes, y += 32) {
-        const float factor = scale * q8_0_scale(x);
+        const float factor = scale * block_scale(x);
         for (int j = 0; j < 4; ++j) {
             float32x4_t low, high;
             eight_codes(x, j, low, high);
+            vst1q_f32(y + 8 * j, vfmaq_n_f32(vld1q_f32(y + 8 * j), low, factor));
+            vst1q_f32(y + 8 * j + 4, vfmaq_n_f32(vld1q_f32(y + 8 * j + 4), high, factor));
+        }
+    }
+}
+
+void axpy_q4_0_neon(float scale, const uint8_t* x, float* y, int64_t n) {
+    for (int64_t i = 0; i < n; i += 32, x += kQ40Bytes, y += 32) {
+        const float factor = scale * block_scale(x);
+        for (int j = 0; j < 4; ++j) {
+            float32x4_t low, high;
+            eight_nibbles(x, j, low, high);
             vst1q_f32(y + 8 * j, vfmaq_n_f32(vld1q_f32(y + 8 * j), low, factor));
             vst1q_f32(y + 8 * j + 4, vfmaq_n_f32(vld1q_f32(y + 8 * j + 4), high, factor));
         }
@@ -337,9 +374,11 @@ void fill_neon_operations(Kernels& table) {
     table.dot_f32 = dot_f32_neon;
     table.dot_f16 = dot_f16_neon;
     table.dot_q8_0 = dot_q8_0_neon;
+    table.dot_q4_0 = dot_q4_0_neon;
     table.axpy_f32 = axpy_f32_neon;
     table.axpy_f16 = axpy_f16_neon;
     table.axpy_q8_0 = axpy_q8_0_neon;
+    table.axpy_q4_0 = axpy_q4_0_neon;
     table.f32_to_f16 = f32_to_f16_neon;
     table.f16_to_f32 = f16_to_f32_neon;
     table.add = add_neon;

@@ -105,7 +105,7 @@ float dot_f16_scalar(const uint16_t* a, const float* b, int64_t n) {
 // Q8_0: an f16 scale, then 32 codes.
 constexpr int64_t kQ80Bytes = 34;
 
-float q8_0_scale(const uint8_t* block) {
+float block_scale(const uint8_t* block) {
     uint16_t half;
     std::memcpy(&half, block, sizeof half);
     return f16_to_f32(half);
@@ -117,7 +117,23 @@ float dot_q8_0_scalar(const uint8_t* a, const float* b, int64_t n) {
     for (int64_t i = 0; i < n; i += 32, a += kQ80Bytes, b += 32) {
         double part = 0;
         for (int j = 0; j < 32; ++j) part += static_cast<double>(static_cast<int8_t>(a[2 + j])) * static_cast<double>(b[j]);
-        sum += part * static_cast<double>(q8_0_scale(a));
+        sum += part * static_cast<double>(block_scale(a));
+    }
+    return static_cast<float>(sum);
+}
+
+// Q4_0: an f16 scale, then 16 bytes: low nibbles are codes 0 to 15, high ones 16 to 31; 8 stands for 0.
+constexpr int64_t kQ40Bytes = 18;
+
+int q4_0_code(const uint8_t* block, int i) { return (i < 16 ? block[2 + i] & 15 : block[2 + i - 16] >> 4) - 8; }
+
+float dot_q4_0_scalar(const uint8_t* a, const float* b, int64_t n) {
+    assert(n % 32 == 0);
+    double sum = 0;
+    for (int64_t i = 0; i < n; i += 32, a += kQ40Bytes, b += 32) {
+        double part = 0;
+        for (int j = 0; j < 32; ++j) part += static_cast<double>(q4_0_code(a, j)) * static_cast<double>(b[j]);
+        sum += part * static_cast<double>(block_scale(a));
     }
     return static_cast<float>(sum);
 }
@@ -133,8 +149,16 @@ void axpy_f16_scalar(float scale, const uint16_t* x, float* y, int64_t n) {
 void axpy_q8_0_scalar(float scale, const uint8_t* x, float* y, int64_t n) {
     assert(n % 32 == 0);
     for (int64_t i = 0; i < n; i += 32, x += kQ80Bytes, y += 32) {
-        const float factor = scale * q8_0_scale(x);
+        const float factor = scale * block_scale(x);
         for (int j = 0; j < 32; ++j) y[j] += factor * static_cast<float>(static_cast<int8_t>(x[2 + j]));
+    }
+}
+
+void axpy_q4_0_scalar(float scale, const uint8_t* x, float* y, int64_t n) {
+    assert(n % 32 == 0);
+    for (int64_t i = 0; i < n; i += 32, x += kQ40Bytes, y += 32) {
+        const float factor = scale * block_scale(x);
+        for (int j = 0; j < 32; ++j) y[j] += factor * static_cast<float>(q4_0_code(x, j));
     }
 }
 
@@ -228,9 +252,11 @@ void fill_scalar(Kernels& table) {
     table.dot_f32 = dot_f32_scalar;
     table.dot_f16 = dot_f16_scalar;
     table.dot_q8_0 = dot_q8_0_scalar;
+    table.dot_q4_0 = dot_q4_0_scalar;
     table.axpy_f32 = axpy_f32_scalar;
     table.axpy_f16 = axpy_f16_scalar;
     table.axpy_q8_0 = axpy_q8_0_scalar;
+    table.axpy_q4_0 = axpy_q4_0_scalar;
     table.f32_to_f16 = f32_to_f16_scalar;
     table.f16_to_f32 = f16_to_f32_scalar;
     table.add = add_scalar;

@@ -2,6 +2,10 @@
 // families part.
 #include "model/builder.h"
 
+#include <map>
+
+#include "tensor/hadamard.h"
+
 namespace quant {
 namespace {
 
@@ -47,7 +51,32 @@ private:
 
     // w x + bias, and what adapters add: scale * b (a x), never a whole matrix.
     ValueId product(const std::string& name, const TensorInfo* w, ValueId x, const TensorInfo* bias = nullptr) {
-        return adapted(name, w, g_.matmul(name, weight(w), x, weight(bias)),
+        return adapted(name, w, g_.matmul(name, weight(w), rounded(name, x), weight(bias)), x);
+    }
+
+    // The same with x as it is: what chooses between tokens or experts is not rounded.
+    ValueId choice(const std::string& name, const TensorInfo* w, ValueId x, const TensorInfo* bias = nullptr) {
+        return adapted(name, w, g_.matmul(name, weight(w), x, weight(bias)), x);
+    }
+
+    // What a product reads in place of x, one for all that read x.
+    ValueId rounded(const std::string& name, ValueId x) {
+        const ActivationForm& form = options_.activations;
+        if (form.bits == 0 || x == kNoValue) return x;
+        const auto [found, is_new] = rounded_.try_emplace(x, x);
+        if (!is_new) return found->second;
+        const int64_t block = hadamard_block(g_.value(x).cols);
+        ValueId y = form.rotate ? g_.hadamard(name + ".input_mixed", x, block) : x;
+        y = g_.round(name + ".input_rounded", y, {form.bits, form.group});
+        return found->second = form.rotate ? g_.hadamard(name + ".input_back", y, block) : y;
+    }
+
+    ValueId mixed(const std::string& name, ValueId x, int64_t block) {
+        return block > 1 ? g_.hadamard(name, x, block) : x;
+    }
+
+    ValueId adapted(const std::string& name, const TensorInfo* w, ValueId y, ValueId x) {
+        return adapted(name, w, y,
                        [&](const std::string& low, const TensorInfo* a) { return g_.matmul(low, weight(a), x); });
     }
 
@@ -98,7 +127,7 @@ private:
         made_.logits = g_.external("logits", FormatSlot::f32, c_.vocab, 1, Extent::outputs);
         x = norm("output_norm", x, w_.output_norm, w_.output_norm_bias);
         // An adapter of an embedding that also serves as the output is one of the embedding alone.
-        x = w_.output == w_.embedding ? g_.matmul("output", weight(w_.output), x) : product("output", w_.output, x);
+        x = w_.output == w_.embedding ? g_.matmul("output", weight(w_.output), x) : choice("output", w_.output, x);
         g_.store_in(x, made_.logits);
         if (c_.logit_scale != 1.0f) g_.store_in(x = g_.scale("logit_scale", x, c_.logit_scale), made_.logits);
         if (c_.logit_cap > 0) g_.store_in(g_.soft_cap("logit_cap", x, c_.logit_cap), made_.logits);
@@ -155,6 +184,9 @@ private:
         }
         q = rotated(at + "q_rope", head_norm(at + "attn_q_norm", q, l[Role::q_norm]), c_.heads, layer);
         k = rotated(at + "k_rope", head_norm(at + "attn_k_norm", k, l[Role::k_norm]), c_.kv_heads, layer);
+        q = mixed(at + "q_mixed", q, options_.mixing.k);
+        k = mixed(at + "k_mixed", k, options_.mixing.k);
+        v = mixed(at + "v_mixed", v, options_.mixing.v);
         const ValueId stored = g_.kv_store(at + "kv_store", k, v, {index, c_.kv_heads});
         AttentionParams params;
         params.slot = index;
@@ -166,6 +198,7 @@ private:
         params.cap = c_.attention_cap;
         params.window = layer.windowed ? c_.window : 0;
         ValueId y = g_.attention(at + "attention", q, stored, weight(l[Role::sinks]), params);
+        y = mixed(at + "attention_back", y, options_.mixing.v);
         if (a_.sub_norms)
             y = g_.rms_norm(at + "attn_sub_norm", y, weight(l[Role::attention_sub_norm]), c_.norm_eps);
         return product(at + "attn_output", l[Role::attention_output], y, l[Role::attention_output_bias]);
@@ -195,16 +228,16 @@ private:
     ValueId experts(ValueId x, const Layer& l, const std::string& at) {
         const RouteParams params{c_.experts, c_.experts_used};
         const ValueId router =
-            product(at + "ffn_gate_inp", l[Role::router], x, l[Role::router_bias]);
+            choice(at + "ffn_gate_inp", l[Role::router], x, l[Role::router_bias]);
         const ValueId routing = g_.route(at + "ffn_route", router, params);
         const ValueId plan = g_.route_plan(at + "ffn_plan", routing, params, options_.batch);
         const ValueId rows = g_.expert_gather(at + "ffn_gather", x, plan, params);
-        const ValueId gate = g_.expert_matmul(at + "ffn_gate_exps", weight(l[Role::expert_gate]), rows,
+        const ValueId gate = g_.expert_matmul(at + "ffn_gate_exps", weight(l[Role::expert_gate]), rounded(at + "ffn_gather", rows),
                                               weight(l[Role::expert_gate_bias]), plan, params);
-        const ValueId up = g_.expert_matmul(at + "ffn_up_exps", weight(l[Role::expert_up]), rows,
+        const ValueId up = g_.expert_matmul(at + "ffn_up_exps", weight(l[Role::expert_up]), rounded(at + "ffn_gather", rows),
                                             weight(l[Role::expert_up_bias]), plan, params);
         const ValueId y = g_.gated(at + "ffn_act", gate, up, {a_.activation, a_.gate_form});
-        const ValueId down = g_.expert_matmul(at + "ffn_down_exps", weight(l[Role::expert_down]), y,
+        const ValueId down = g_.expert_matmul(at + "ffn_down_exps", weight(l[Role::expert_down]), rounded(at + "ffn_act", y),
                                               weight(l[Role::expert_down_bias]), plan, params);
         return g_.expert_combine(at + "ffn_combine", down, routing, plan, params);
     }
@@ -216,6 +249,7 @@ private:
     Graph g_;
     ModelGraph made_;
     ValueId table_ = kNoValue, windowed_table_ = kNoValue;
+    std::map<ValueId, ValueId> rounded_;  // by what was to be rounded
 };
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include "model/adapter.h"
 #include "model/architecture.h"
 #include "model/config.h"
+#include "model/kv_cache.h"
+#include "model/session.h"
 #include "model/weights.h"
 #include "tensor/graph.h"
 
@@ -16,6 +18,8 @@ struct BuildOptions {
     int64_t context = 0;  // positions of the session: decides between longrope's two sets of factors
     int64_t batch = 1;    // the most tokens of one run
     std::span<const AppliedAdapter> adapters{};  // each checked against the model
+    KvMixing mixing{};                           // how keys and values lie in the cache
+    ActivationForm activations{};
 };
 
 struct ModelGraph {

@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "base/log.h"
+#include "tensor/hadamard.h"
 
 namespace quant {
 namespace {
@@ -15,7 +16,13 @@ namespace {
 constexpr std::align_val_t kAlignment{64};
 
 FormatSlot slot_of(KvType type) {
-    return type == KvType::f32 ? FormatSlot::f32 : type == KvType::f16 ? FormatSlot::f16 : FormatSlot::q8_0;
+    switch (type) {
+        case KvType::f32: return FormatSlot::f32;
+        case KvType::f16: return FormatSlot::f16;
+        case KvType::q8_0: return FormatSlot::q8_0;
+        case KvType::q4_0: break;
+    }
+    return FormatSlot::q4_0;
 }
 
 Result<uint64_t> head_bytes(KvType type, int64_t head_dim, const char* what) {
@@ -28,6 +35,14 @@ Result<uint64_t> head_bytes(KvType type, int64_t head_dim, const char* what) {
 }
 
 }  // namespace
+
+KvMixing kv_mixing(const Config& config, KvType k_type, KvType v_type) {
+    constexpr int64_t kMostValues = 64;  // wider blocks of values gain nothing
+    KvMixing out;
+    if (k_type == KvType::q4_0) out.k = hadamard_block(config.k_head_dim);
+    if (v_type == KvType::q4_0) out.v = hadamard_block(config.v_head_dim, kMostValues);
+    return out;
+}
 
 Result<KvCache> KvCache::create(const Config& c, int64_t context, KvType k_type, KvType v_type) {
     LET(k_bytes, head_bytes(k_type, c.k_head_dim, "key"));
@@ -77,7 +92,9 @@ void KvCache::remove(size_t layer, int64_t begin, int64_t end, int64_t used, con
         for (int64_t head = 0; head < heads; ++head) {
             uint8_t* stored = kv.k + static_cast<uint64_t>(head * kv.capacity + position) * kv.k_bytes;
             decode_kv(kv.k_type, stored, key.data(), kv.k_dim);
+            if (rope.mixed > 1) hadamard(key.data(), kv.k_dim, rope.mixed);
             kernels().rope(key.data(), turn.data(), 1, kv.k_dim, rope.params.dims, rope.params.neox);
+            if (rope.mixed > 1) hadamard(key.data(), kv.k_dim, rope.mixed);
             encode_kv(kv.k_type, key.data(), stored, kv.k_dim);
         }
     }

@@ -11,6 +11,14 @@
 
 namespace quant {
 
+// Four bits are too few for the outliers of keys and values: there each head is stored times a Hadamard matrix in
+// blocks (QuaRot, SpinQuant). Queries are turned like the keys, what attention finds like the values once more, which
+// turns it back. 0: stored as they are.
+struct KvMixing {
+    int64_t k = 0, v = 0;  // values per block
+};
+KvMixing kv_mixing(const Config& config, KvType k_type, KvType v_type);
+
 class KvCache {
 public:
     // Error "usage" when a head is not a whole number of the type's blocks, "memory" with the size when it
@@ -21,6 +29,7 @@ public:
     struct KeyRope {
         const RopeTableParams* table = nullptr;
         RopeParams params;
+        int64_t mixed = 0;  // block of the Hadamard matrix that they are stored times; 0: none
     };
     // Forgets the positions from `begin` up to `end` in one layer: those behind, up to `used`, move down and their keys are
     // turned to the new positions. Values stay: from the second layer on they, and the keys, were made from what is forgotten

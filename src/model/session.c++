@@ -21,6 +21,7 @@ struct Session::State {
     std::unique_ptr<Executor> executor;
     std::unique_ptr<ThreadPool> pool;
     KvCache cache;
+    KvMixing mixing;  // of the cache
     int64_t position = 0;
     std::unique_ptr<float[]> logits;  // [logit_capacity, vocab]
     int64_t logit_rows = 0, logit_capacity = 0;
@@ -57,8 +58,10 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
     s.options.threads = options.threads == 0 ? default_threads() : options.threads;
     LET(cache, KvCache::create(config, options.context, options.k_type, options.v_type));
     s.cache = std::move(cache);
-    s.graph =
-        build_graph(s.model->architecture(), config, s.model->weights(), {options.context, s.options.batch, s.options.adapters});
+    if (options.mix_kv) s.mixing = kv_mixing(config, options.k_type, options.v_type);
+    if (options.activations.bits > 0) s.options.exact = true;
+    s.graph = build_graph(s.model->architecture(), config, s.model->weights(),
+                          {options.context, s.options.batch, s.options.adapters, s.mixing, options.activations});
     LET(executor, Executor::create(std::move(s.graph.graph),
                                    {s.options.batch, s.options.batch, s.options.threads, s.options.exact}));
     s.executor = std::move(executor);
@@ -143,7 +146,9 @@ bool Session::remove(int64_t begin, int64_t end) {
                           windowed = rope_frequencies(architecture, config, s.model->weights(), s.options.context, true);
     s.pool->for_each_piece(static_cast<int64_t>(config.layers.size()), 1, [&](int64_t layer, int64_t, int) {
         const LayerConfig& own = config.layers[static_cast<size_t>(layer)];
-        KvCache::KeyRope rope{nullptr, {config.kv_heads, config.k_head_dim, config.rope.dims, architecture.rope == RopeKind::neox}};
+        KvCache::KeyRope rope{nullptr,
+                              {config.kv_heads, config.k_head_dim, config.rope.dims, architecture.rope == RopeKind::neox},
+                              s.mixing.k};
         if (architecture.rope != RopeKind::none && own.rope) rope.table = own.windowed ? &windowed : &plain;
         s.cache.remove(static_cast<size_t>(layer), begin, end, s.position, rope);
     });

@@ -18,6 +18,14 @@ class ThreadPool;
 struct Node;    // tensor/graph.h
 struct Tensor;  // tensor/tensor.h
 
+// What activations would be rounded to, for judging: in front of every weight of the layers (not of the output matrix and
+// of a router) by the values that so many bits stand for. Adapters read what is not rounded.
+struct ActivationForm {
+    int bits = 0;         // 2 to 8, symmetric; 0: as they are
+    int64_t group = 0;    // values with a scale of their own; 0: each token's row
+    bool rotate = false;  // rounded times a Hadamard matrix, then turned back: the function of rotated weights
+};
+
 struct SessionOptions {
     int64_t context = 4096;      // positions the KV cache holds
     int64_t batch = 512;         // tokens taken through the graph at once
@@ -25,6 +33,8 @@ struct SessionOptions {
     int threads = 0;             // 0: default_threads(); 1 .. 512
     bool exact = false;          // decoded weights and f32 activations instead of the int8 path
     std::vector<AppliedAdapter> adapters = {};  // checked against the model by create()
+    bool mix_kv = true;          // a cache of four bits: heads are stored times a Hadamard matrix
+    ActivationForm activations{};  // bits > 0: products are exact, whatever `exact` says
 };
 
 enum class LogitsOf { none, last, all };

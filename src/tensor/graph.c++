@@ -10,7 +10,7 @@ const char* op_name(Op op) {
         "embed",         "matmul",        "rms_norm",       "layer_norm", "add",     "multiply",
         "scale",         "soft_cap",      "activate",       "gated",      "softmax", "rope_table",
         "rope",          "kv_store",      "attention",      "pick_rows",  "route",   "route_plan",
-        "expert_gather", "expert_matmul", "expert_combine", "quantize",
+        "expert_gather", "expert_matmul", "expert_combine", "hadamard",   "round",   "quantize",
     };
     static_assert(std::size(kNames) == static_cast<size_t>(Op::count));
     return kNames[static_cast<size_t>(op)];
@@ -264,6 +264,22 @@ ValueId Graph::expert_combine(std::string name, ValueId x, ValueId routing, Valu
     if (!usable(name, {x, routing, plan})) return kNoValue;
     const ValueId out = computed(name, value(x).cols, 1, Extent::tokens);
     return put(Op::expert_combine, std::move(name), {x, routing, plan, kNoValue, kNoValue}, out, params);
+}
+
+ValueId Graph::hadamard(std::string name, ValueId x, int64_t block) {
+    if (!usable(name, {x})) return kNoValue;
+    if (block < 1 || (block & (block - 1)) != 0 || value(x).cols % block != 0)
+        return fail(name, "blocks of " + std::to_string(block) + " do not fit " + shape(x));
+    return unary(Op::hadamard, std::move(name), x, HadamardParams{block});
+}
+
+ValueId Graph::round(std::string name, ValueId x, RoundParams params) {
+    if (!usable(name, {x})) return kNoValue;
+    if (params.group == 0) params.group = value(x).cols;
+    if (params.group < 1 || value(x).cols % params.group != 0)
+        return fail(name, "groups of " + std::to_string(params.group) + " do not fit " + shape(x));
+    if (params.bits < 2 || params.bits > 8) return fail(name, "expected 2 to 8 bits");
+    return unary(Op::round, std::move(name), x, params);
 }
 
 ValueId Graph::quantize(std::string name, ValueId x) {

@@ -72,6 +72,8 @@ enum class Op : uint8_t {
     expert_matmul,   // weight [k, out, experts], x in plan order, bias [out, experts] or none, plan -> [out]
                      // in plan order
     expert_combine,  // x in plan order, routing, plan -> weighted sum per token
+    hadamard,        // x -> each block of a row times a Hadamard matrix (hadamard.h); HadamardParams
+    round,           // x -> the nearest values that codes of few bits stand for, for judging; RoundParams
     quantize,        // x -> int8 codes and scales; put in by the executor
     count
 };
@@ -114,8 +116,16 @@ struct AttentionParams {
 struct RouteParams {
     int64_t experts = 0, used = 0;
 };
+struct HadamardParams {
+    int64_t block = 1;  // values; a power of two that divides the columns
+};
+// Symmetric: codes from -(2^(bits - 1) - 1) up, the largest absolute value of a group at the last code.
+struct RoundParams {
+    int bits = 8;       // 2 to 8
+    int64_t group = 0;  // values with a scale of their own; divides the columns
+};
 using Params = std::variant<std::monostate, NormParams, ScaleParams, GateParams, RopeTableParams, RopeParams,
-                            CacheParams, AttentionParams, RouteParams>;
+                            CacheParams, AttentionParams, RouteParams, HadamardParams, RoundParams>;
 
 inline constexpr int kMaxInputs = 5;
 
@@ -158,6 +168,8 @@ public:
     ValueId expert_matmul(std::string name, ValueId weight, ValueId x, ValueId bias, ValueId plan,
                           RouteParams params);
     ValueId expert_combine(std::string name, ValueId x, ValueId routing, ValueId plan, RouteParams params);
+    ValueId hadamard(std::string name, ValueId x, int64_t block);
+    ValueId round(std::string name, ValueId x, RoundParams params);  // group 0: whole row
     ValueId quantize(std::string name, ValueId x);
 
     ValueId columns(ValueId x, int64_t first, int64_t count);  // a view, no copy

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "tensor/hadamard.h"
+
 namespace quant {
 
 int64_t Frame::row_count(ValueId id) const {
@@ -176,6 +178,32 @@ void rope(const StepContext& c) {
     });
 }
 
+void mix_columns(const StepContext& c) {
+    const int64_t block = std::get<HadamardParams>(c.node.params).block;
+    const Rows x = c.in(0), out = c.out();
+    for_own_rows(c, c.node.output, [&](int64_t row) {
+        copy_row(x, out, row);
+        hadamard(out.row(row), x.cols, block);
+    });
+}
+
+void round_values(const StepContext& c) {
+    const auto& params = std::get<RoundParams>(c.node.params);
+    const auto most = static_cast<float>((1 << (params.bits - 1)) - 1);
+    const Rows x = c.in(0), out = c.out();
+    for_own_rows(c, c.node.output, [&](int64_t row) {
+        for (int64_t at = 0; at < x.cols; at += params.group) {
+            const float* from = x.row(row) + at;
+            float* to = out.row(row) + at;
+            float largest = 0;
+            for (int64_t i = 0; i < params.group; ++i) largest = std::max(largest, std::fabs(from[i]));
+            const float scale = largest / most, inverse = scale > 0 ? 1.0f / scale : 0.0f;
+            for (int64_t i = 0; i < params.group; ++i)
+                to[i] = scale * std::clamp(std::nearbyint(from[i] * inverse), -most, most);
+        }
+    });
+}
+
 void pick_rows(const StepContext& c) {
     const Rows x = c.in(0), ids = c.in(1), out = c.out();
     for_own_rows(c, c.node.output, [&](int64_t row) {
@@ -218,6 +246,8 @@ const Operation& operation_of(Op op) {
         {Op::expert_gather, Split::shared, false, operations::expert_gather},
         {Op::expert_matmul, Split::shared, false, operations::expert_matmul},
         {Op::expert_combine, Split::shared, false, operations::expert_combine},
+        {Op::hadamard, Split::rows, true, mix_columns},
+        {Op::round, Split::rows, true, round_values},
         {Op::quantize, Split::rows, false, quantize},
     };
     static_assert(std::size(kOperations) == static_cast<size_t>(Op::count));

@@ -19,8 +19,9 @@ constexpr int64_t kBlockedFrom = 8;  // tokens from which blocks of queries pay
 
 const Format& kv_format(KvType type) {
     return format_of(type == KvType::f32   ? FormatSlot::f32
-                     : type == KvType::f16 ? FormatSlot::f16
-                                           : FormatSlot::q8_0);
+                     : type == KvType::f16  ? FormatSlot::f16
+                     : type == KvType::q8_0 ? FormatSlot::q8_0
+                                            : FormatSlot::q4_0);
 }
 
 float dot(KvType type, const uint8_t* a, const float* b, int64_t n) {
@@ -28,6 +29,7 @@ float dot(KvType type, const uint8_t* a, const float* b, int64_t n) {
         case KvType::f32: return kernels().dot_f32(reinterpret_cast<const float*>(a), b, n);
         case KvType::f16: return kernels().dot_f16(reinterpret_cast<const uint16_t*>(a), b, n);
         case KvType::q8_0: return kernels().dot_q8_0(a, b, n);
+        case KvType::q4_0: return kernels().dot_q4_0(a, b, n);
     }
     return 0;
 }
@@ -37,6 +39,7 @@ void axpy(KvType type, float scale, const uint8_t* x, float* y, int64_t n) {
         case KvType::f32: kernels().axpy_f32(scale, reinterpret_cast<const float*>(x), y, n); break;
         case KvType::f16: kernels().axpy_f16(scale, reinterpret_cast<const uint16_t*>(x), y, n); break;
         case KvType::q8_0: kernels().axpy_q8_0(scale, x, y, n); break;
+        case KvType::q4_0: kernels().axpy_q4_0(scale, x, y, n); break;
     }
 }
 
@@ -215,7 +218,8 @@ void encode_kv(KvType type, const float* from, uint8_t* to, int64_t n) {
     switch (type) {
         case KvType::f32: std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float)); break;
         case KvType::f16: kernels().f32_to_f16(from, reinterpret_cast<uint16_t*>(to), n); break;
-        case KvType::q8_0: kv_format(type).encode(nullptr, from, nullptr, to, n); break;
+        case KvType::q8_0:
+        case KvType::q4_0: kv_format(type).encode(nullptr, from, nullptr, to, n); break;
     }
 }
 
@@ -223,7 +227,8 @@ void decode_kv(KvType type, const uint8_t* from, float* to, int64_t n) {
     switch (type) {
         case KvType::f32: std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float)); break;
         case KvType::f16: kernels().f16_to_f32(reinterpret_cast<const uint16_t*>(from), to, n); break;
-        case KvType::q8_0: kv_format(type).decode(nullptr, from, to, n); break;
+        case KvType::q8_0:
+        case KvType::q4_0: kv_format(type).decode(nullptr, from, to, n); break;
     }
 }
 

@@ -35,7 +35,7 @@ fails unknown_command 2 "unknown command 'rum'" "$quant" rum
 fails option_without_value 2 'option -n needs a value' "$quant" run -m $tiny -p x -n
 fails not_a_number 2 "option --temp|found 'warm'" "$quant" run -m $tiny -p x --temp warm
 fails number_out_of_range 2 'option --min-p|0 to 1' "$quant" run -m $tiny -p x --min-p 2
-fails cache_type 2 "option -ctk|f32, f16 or q8_0|'q4_0'" "$quant" run -m $tiny -p x -ctk q4_0
+fails cache_type 2 "option -ctk|f32, f16, q8_0 or q4_0|'q5_0'" "$quant" run -m $tiny -p x -ctk q5_0
 fails logit_bias_syntax 2 'option --logit-bias|ID+BIAS' "$quant" run -m $tiny -p x --logit-bias 5
 fails logit_bias_token 2 '99999|vocabulary of 4096' "$quant" run -m $tiny -p x --logit-bias 99999+1
 fails unexpected_argument 2 "unexpected argument 'x'" "$quant" run -m $tiny x

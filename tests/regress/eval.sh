@@ -22,6 +22,20 @@ itself() {
     [ "$(field kl_max)" = 0 ] && [ "$(field same_top)" = 1 ] && [ "$(field log_perplexity_ratio)" = 0 ]
 }
 check a_model_against_itself itself
+rounded() {
+    "$quant" eval -m $model --base $model -f "$work/story.txt" -c 64 --chunks 2 --json --quiet --activations "$@" >"$work/json" && field kl_divergence
+}
+activations() {
+    eight=$(rounded int8) && four=$(rounded int4) && groups=$(rounded int4,g4) || return 1
+    between "$eight" 1e-6 0.01 && between "$four" 0.005 5 && awk -v a="$eight" -v b="$groups" -v c="$four" 'BEGIN { exit !(10 * a < b && 2 * b < c) }'
+}
+check activations_of_fewer_bits activations
+cache() {
+    "$quant" eval -m models/tiny/tiny-f16.gguf --base models/tiny/tiny-f16.gguf -f "$work/story.txt" -c 64 --chunks 2 --json --quiet -ctk q4_0 -ctv q4_0 "$@" >"$work/json" &&
+        between "$(field kl_divergence)" 1e-5 0.02 && field kl_divergence
+}
+caches() { with=$(cache) && without=$(cache --no-cache-rotation) && [ "$with" != "$without" ]; }
+check cache_of_four_bits caches
 threads() { [ "$("$quant" eval -m $model -f "$work/story.txt" -c 64 -t 1 --quiet)" = "$("$quant" eval -m $model -f "$work/story.txt" -c 64 -t 3 --quiet)" ]; }
 check any_number_of_threads threads
 
@@ -47,6 +61,9 @@ fails no_such_text 3 nowhere.txt "$quant" eval -m $model -f nowhere.txt
 fails no_such_model 3 nowhere.gguf "$quant" eval -m nowhere.gguf "${story[@]}"
 fails tokens_without_logits 2 'belong together' "$quant" eval -m $model --tokens 1,2
 fails neither_text_nor_tokens 2 'give a text' "$quant" eval -m $model
+fails activations_of_no_bits 2 "option --activations|int2 to int8|'int9'" "$quant" eval -m $model "${story[@]}" --activations int9
+fails groups_that_do_not_fit 2 'multiple of the group of 24' "$quant" eval -m $model "${story[@]}" --activations int4,g24
+fails rotation_of_nothing 2 'says how --activations FORM rounds' "$quant" eval -m $model "${story[@]}" --rotate-activations
 fails token_outside_the_vocabulary 2 'token id 512|511' "$quant" eval -m $model --tokens 512 --logits "$work/none.f32"
 echo keep >"$work/kept.f32"
 fails existing_logits_are_refused 2 kept.f32 "$quant" eval -m $model --tokens 1 --logits "$work/kept.f32"

@@ -234,7 +234,7 @@ TEST(caches_of_all_types) {
         KvType type;
         double bound;
     };
-    for (const Row& row : {Row{KvType::f32, 2e-5}, {KvType::f16, 1e-3}, {KvType::q8_0, 2e-2}}) {
+    for (const Row& row : {Row{KvType::f32, 2e-5}, {KvType::f16, 1e-3}, {KvType::q8_0, 2e-2}, {KvType::q4_0, 0.04}}) {
         for (const size_t step : {size_t{1}, size_t{64}}) {
             SessionOptions options = exact_options();
             options.k_type = options.v_type = row.type;

@@ -193,6 +193,15 @@ TEST(dot_products) {
         }
         const float got = table.dot_q8_0(q.memory.data(), b.data(), n);
         CHECK_MSG(std::fabs(static_cast<double>(got) - sum) <= 1e-6 * terms, at(table, "dot_q8_0", n));
+        const Encoded four(FormatSlot::q4_0, n, edge, 16);
+        double four_sum = 0, four_terms = 0;
+        for (int64_t i = 0; i < n; ++i) {
+            const double term = static_cast<double>(four.value[static_cast<size_t>(i)]) * b[i];
+            four_sum += term;
+            four_terms += std::fabs(term);
+        }
+        const float four_got = table.dot_q4_0(four.memory.data(), b.data(), n);
+        CHECK_MSG(std::fabs(static_cast<double>(four_got) - four_sum) <= 1e-6 * four_terms, at(table, "dot_q4_0", n));
     });
 }
 
@@ -218,6 +227,10 @@ TEST(scaled_additions) {
         const auto before = y.copy();
         table.axpy_q8_0(factor, q.memory.data(), y.data(), n);
         check_close(y, added(before, [&](size_t i) { return q.value[i]; }), 4 * kUlp, 1e-6, at(table, "axpy_q8_0", n));
+        const Floats z(n, edge, 24);
+        const Encoded four(FormatSlot::q4_0, n, edge, 26);
+        table.axpy_q4_0(factor, four.memory.data(), z.data(), n);
+        check_close(z, added(before, [&](size_t i) { return four.value[i]; }), 4 * kUlp, 1e-6, at(table, "axpy_q4_0", n));
     });
 }
 

@@ -79,11 +79,12 @@ TEST(keys_are_turned_to_their_new_positions) {
     if (!model) return;
     for (const auto& [begin, end] : {std::pair<size_t, size_t>{4, 30}, {0, 1}, {0, 60}, {69, 70}, {10, 10}}) {
         const double exact = difference(model, KvType::f32, begin, end), half = difference(model, KvType::f16, begin, end),
-                     eight = difference(model, KvType::q8_0, begin, end);
+                     eight = difference(model, KvType::q8_0, begin, end), four = difference(model, KvType::q4_0, begin, end);
         const std::string place = std::to_string(begin) + " to " + std::to_string(end);
         CHECK_MSG(exact < 2e-6, place + ": f32 " + std::to_string(exact * 1e6) + "e-6");
         CHECK_MSG(half < 1e-3, place + ": f16 " + std::to_string(half));
         CHECK_MSG(eight < 1e-2, place + ": q8_0 " + std::to_string(eight));
+        CHECK_MSG(four < 0.12, place + ": q4_0 " + std::to_string(four));
     }
 }
 
