@@ -15,6 +15,8 @@
 #include "cli/output.h"
 #include "cli/shared_options.h"
 #include "convert/commands.h"
+#include "convert/phase_progress.h"
+#include "convert/runnable.h"
 #include "kernels/kernels.h"
 
 namespace quant {
@@ -121,6 +123,9 @@ Options describe(Settings& s) {
     options.real("--target-bpw", "BITS", "the same, for a file of at most so many bits per weight", &o.target_bits, 0.5, 32);
     options.text("--like", "TYPE", "the same, for a file no larger than that of another mix", &o.like);
     options.text("--save-plan", "FILE", "write the chosen formats, to be edited and given back by --tensor-type-file", &o.plan_file);
+    options.text("--report", "FILE", "write a page on the result: sizes, errors, fidelity beside plain mixes", &o.report_file);
+    options.call("--report-text", "TEXT", "judge on this text in the report (default: what the calibration text has left); repeatable",
+                 [&o](const std::string& path) { return o.report_texts.push_back(path), Status{}; });
     options.call("--include-weights", "PART", "use it only for tensors with PART in their name; repeatable",
                  [&o](const std::string& part) { return o.include_weights.push_back(part), Status{}; });
     options.call("--exclude-weights", "PART", "use it not for tensors with PART in their name; repeatable",
@@ -323,21 +328,15 @@ std::string summary_line(const Settings& s, const QuantizeReport& report) {
 }
 
 Result<QuantizeReport> quantize_with_progress(Settings& s) {
-    std::unique_ptr<Progress> bar, calibration;
+    PhaseProgress phases;
+    std::unique_ptr<Progress> bar;
     uint64_t shown = 0;
-    int64_t calibrated = 0;
-    std::string at_hand;
-    s.options.calibration_progress = [&](const char* phase, int64_t done, int64_t total, const std::string& what) {
-        if (std::exchange(at_hand, phase) != phase) {
-            calibration = std::make_unique<Progress>(phase, "windows", static_cast<uint64_t>(total));
-            calibrated = 0;
-        }
-        calibration->note(what);
-        calibration->advance(static_cast<uint64_t>(done - std::exchange(calibrated, done)));
-        return true;
+    s.options.calibration_progress = [&, callback = phases.callback()](const char* phase, int64_t done, int64_t total, const std::string& what) {
+        bar.reset();
+        return callback(phase, done, total, what);
     };
     return quantize_file(s.options, [&](uint64_t done, uint64_t total, const std::string& tensor) {
-        calibration.reset();
+        phases.finish();
         if (!bar) bar = std::make_unique<Progress>("quantize", "bytes", total);
         bar->note(tensor);
         bar->advance(done - std::exchange(shown, done));
@@ -358,6 +357,8 @@ Status quantize_command(Arguments arguments) {
     set_log_level(s.quiet ? LogLevel::quiet : s.verbose ? LogLevel::verbose : LogLevel::normal);
     s.options.measure_few_levels = !s.quiet || s.json;
     log_verbose(std::string("kernels: ") + kernels().isa);
+    if (!s.options.dry_run && !s.options.calibration.texts.empty() && needs_conversion_to_run(s.options))
+        log_info(escaped(s.options.input) + ": converted to a temporary GGUF beside the output, which calibration runs");
     LET(report, quantize_with_progress(s));
     for (const std::string& warning : report.warnings) log_warning(warning);
     if (s.json) return write_output(json_report(s, report));

@@ -62,6 +62,8 @@ struct QuantizeOptions {
     float target_bits = 0;
     std::string like;
     std::string plan_file;  // the chosen formats as rows for --tensor-type-file; empty: none
+    std::string report_file;                // an HTML page on the result; empty: none
+    std::vector<std::string> report_texts;  // to judge it on; empty: what the calibration texts have left
     bool measure_few_levels = true;  // perplexity where two or three values per weight do not hold the source's
 };
 

@@ -17,6 +17,8 @@
 #include "convert/plan/budget.h"
 #include "convert/plan/metadata_override.h"
 #include "convert/quantize.h"
+#include "convert/quantize_report.h"
+#include "convert/runnable.h"
 
 namespace quant {
 
@@ -126,6 +128,7 @@ struct Job {
     std::vector<TensorInfo> tensors;
     std::string output;
     GgufWriter::Options writer;
+    std::shared_ptr<const Model> model;  // that calibration ran; null: none
 };
 
 Result<Plan> plan_job(const QuantizeOptions& options, const Recipe& recipe, Job& job) {
@@ -308,15 +311,13 @@ Status weigh_by_texts(const QuantizeOptions& options, Calibrator& calibrator, Qu
 // Tensors rounded with error feedback, and how they came about in the output's metadata. Empty without calibration texts.
 Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport& report, Job& job) {
     if (options.calibration.texts.empty()) return RoundedTensors();
-    std::error_code unreadable;
-    if (std::filesystem::is_directory(options.input, unreadable))
-        return usage_error("--calibrate runs the model and needs it as GGUF: quant convert " + escaped(options.input) + " first");
-    if (!options.adapters.empty()) return usage_error("--calibrate runs the model as it is, without adapters: quant merge first");
     // Long work is not begun for an output that would be refused afterwards.
     if (options.split_max_bytes == 0 && !options.keep_split) TRY(AtomicFile::check(job.output, options.force, job.writer.inputs));
     if (!options.plan_file.empty()) TRY(AtomicFile::check(options.plan_file, options.force, job.writer.inputs));
     const auto started = std::chrono::steady_clock::now();
-    LET(calibrator, Calibrator::open(options.input, options.calibration, report.threads, options.calibration_progress));
+    LET(model, load_runnable(options, job.output));
+    job.model = std::move(model);
+    LET(calibrator, Calibrator::open(job.model, options.calibration, report.threads, options.calibration_progress));
     Metadata& metadata = job.metadata;
     metadata.set("quantize.calibration.dataset", Value::of_string(calibrator.dataset()));
     metadata.set("quantize.calibration.windows", Value::of_u32(static_cast<uint32_t>(calibrator.windows())));
@@ -369,6 +370,7 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
         report.outputs = {job.output};
         return report;
     }
+    if (!options.report_file.empty()) TRY(AtomicFile::check(options.report_file, options.force, job.writer.inputs));
     const bool weighed = !options.calibration.texts.empty() && options.rounding != Rounding::nearest;
     if (!report.plan.needing_importance.empty() && !weighed) {
         const std::string& first = report.plan.needing_importance.front();
@@ -401,6 +403,7 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
     // The importance ends with this call; the plan outlives it.
     for (PlannedTensor& tensor : report.plan.tensors) tensor.importance = nullptr;
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+    if (!options.report_file.empty()) TRY(report_on(options, report, *job.source, std::move(job.model)));
     return report;
 }
 

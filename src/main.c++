@@ -34,6 +34,7 @@ constexpr Command kCommands[] = {
     {"convert", "write a Hugging Face folder or an adapter as a GGUF", convert_command},
     {"calibrate", "write the importance matrix of a model on a text", calibrate_command},
     {"merge", "write a model with adapters added to its weights", merge_command},
+    {"report", "one page on a quantized model beside its original", report_command},
     {"run", "generate text from a model", run_command},
     {"eval", "perplexity of a model on a text, KL divergence to another", eval_command},
     {"bench", "prompt and generation speed", bench_command},

@@ -45,10 +45,9 @@ std::string dataset_name(const CalibrationOptions& options) {
     return name;
 }
 
-Result<Calibrator> Calibrator::open(const std::string& model_path, const CalibrationOptions& options, int threads,
+Result<Calibrator> Calibrator::open(std::shared_ptr<const Model> model, const CalibrationOptions& options, int threads,
                                     CalibrationProgress progress) {
     Calibrator out;
-    LET(model, Model::load(model_path));
     LET(tokens, calibration_windows(*model, options));
     out.model_ = std::move(model);
     out.tokens_ = std::move(tokens);

@@ -23,9 +23,8 @@ std::string dataset_name(const CalibrationOptions& options);  // file names with
 
 class Calibrator {
 public:
-    // `model_path` is a GGUF of a known architecture. Errors: the model's and the texts' own; a text of less
-    // than two windows.
-    static Result<Calibrator> open(const std::string& model_path, const CalibrationOptions& options, int threads,
+    // Errors: the texts' own; a text of less than two windows.
+    static Result<Calibrator> open(std::shared_ptr<const Model> model, const CalibrationOptions& options, int threads,
                                    CalibrationProgress progress);
 
     // What rounding each of these tensors would cost in each format, on a few of the windows.

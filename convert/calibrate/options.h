@@ -15,7 +15,7 @@ struct CalibrationOptions {
     uint64_t memory = uint64_t{2} << 30;  // bytes that hidden states may take; more goes to disk
 };
 
-// `done` of `total` steps of a phase ("measure", "calibrate"), and what is at hand. Returns false to stop.
+// `done` of `total` steps of a phase ("convert": bytes; "measure", "calibrate": windows), and what is at hand. Returns false to stop.
 using CalibrationProgress =
     std::function<bool(const char* phase, int64_t done, int64_t total, const std::string& what)>;
 

@@ -9,15 +9,14 @@
 
 #include "base/signals.h"
 #include "convert/calibrate/layers.h"
+#include "convert/calibrate/predictions.h"
 #include "convert/calibrate/replaced_weights.h"
-#include "model/judge.h"
 
 namespace quant {
 
 namespace {
 
-constexpr uint64_t kLogitBytes = uint64_t{128} << 20;  // of the unchanged model, kept to compare with
-constexpr int64_t kSampledRows = 48;                   // of a tensor, for the errors of the candidates
+constexpr int64_t kSampledRows = 48;  // of a tensor, for the errors of the candidates
 
 // The format of the probe: coarse enough for a divergence above the noise of f32, fine enough to be proportional. One
 // that fits every row of 32.
@@ -28,18 +27,18 @@ const Format& probe_format(int64_t cols) {
 class Measurement {
 public:
     Measurement(const Model& model, const std::vector<std::string>& names, const SensitivityOptions& options,
-                ThreadPool& pool, const std::function<bool(int64_t, int64_t, const std::string&)>& progress)
-        : model_(model), options_(options), pool_(pool), progress_(progress), changed_(model.weights()) {
+                const std::vector<int32_t>& tokens, ThreadPool& pool, const std::function<bool(int64_t, int64_t, const std::string&)>& progress)
+        : model_(model), options_(options), pool_(pool), progress_(progress), changed_(model.weights()),
+          predictions_(model, tokens, options.window, options.windows, pool) {
         for (const std::string& name : names) results_[name].name = name;
     }
 
-    Status run(const std::vector<int32_t>& tokens) {
-        pick_windows(tokens);
+    Status run() {
         count_passes();
         LET(original, PartRunner::create(model_, model_.weights(), options_.window, pool_));
         LET(changed, PartRunner::create(model_, changed_.weights(), options_.window, pool_));
-        LET(original_head, PartRunner::create(model_, model_.weights(), scored_, pool_));
-        LET(changed_head, PartRunner::create(model_, changed_.weights(), scored_, pool_));
+        LET(original_head, PartRunner::create(model_, model_.weights(), predictions_.places(), pool_));
+        LET(changed_head, PartRunner::create(model_, changed_.weights(), predictions_.places(), pool_));
         runner_ = &changed;
         head_ = &changed_head;
         Hidden x;
@@ -47,7 +46,7 @@ public:
         Hidden first;
         TRY(first.copy(x, options_.memory));
         for (int32_t i = 0; i < layers(); ++i) TRY(advance(original, i, x, true));
-        TRY(logits(original_head, x, logits_));
+        TRY(predictions_.keep(original_head, x, [this] { return step("output"); }));
         TRY(tables(first, x));
         x = std::move(first);
         for (int32_t i = 0; i < layers(); ++i) {
@@ -62,19 +61,8 @@ public:
 
 private:
     int32_t layers() const { return static_cast<int32_t>(model_.weights().layers.size()); }
-    int64_t windows() const { return static_cast<int64_t>(tokens_.size()) / options_.window; }
+    int64_t windows() const { return predictions_.windows(); }
     bool wanted(const TensorInfo* tensor) const { return tensor && results_.contains(tensor->name); }
-
-    void pick_windows(const std::vector<int32_t>& tokens) {
-        const int64_t held = static_cast<int64_t>(tokens.size()) / options_.window;
-        const int64_t count = std::min(held, options_.windows);
-        for (int64_t w = 0; w < count; ++w) {
-            const auto from = tokens.begin() + w * held / count * options_.window;
-            tokens_.insert(tokens_.end(), from, from + options_.window);
-        }
-        const auto row = sizeof(float) * static_cast<uint64_t>(model_.config().vocab * count);
-        scored_ = std::clamp<int64_t>(static_cast<int64_t>(kLogitBytes / row), 1, options_.window / 2);
-    }
 
     void count_passes() {
         const Weights& w = model_.weights();
@@ -94,7 +82,7 @@ private:
 
     Status embed(PartRunner& runner, Hidden& out) {
         TRY(out.make(options_.window, windows(), model_.config().embedding, options_.memory));
-        return runner.embed(tokens_, out);
+        return runner.embed(predictions_.tokens(), out);
     }
 
     // With `learn`, the mean squares of what each matrix reads are kept as its importance.
@@ -122,34 +110,6 @@ private:
         }
     }
 
-    // Logits at `scored_` places of each window's second half, spread evenly.
-    Status logits(PartRunner& head, const Hidden& hidden, std::vector<float>& out) {
-        const int64_t vocab = model_.config().vocab, half = options_.window - options_.window / 2;
-        out.resize(static_cast<size_t>(windows() * scored_ * vocab));
-        TRY(head.load(Part::logits, 0));
-        std::vector<float> rows(static_cast<size_t>(scored_ * hidden.width()));
-        for (int64_t w = 0; w < windows(); ++w) {
-            for (int64_t i = 0; i < scored_; ++i)
-                std::copy_n(hidden.at(w) + (options_.window / 2 + i * half / scored_) * hidden.width(), hidden.width(),
-                            rows.data() + i * hidden.width());
-            std::copy_n(head.run(rows.data()).f32(), scored_ * vocab, out.data() + w * scored_ * vocab);
-            TRY(step("output"));
-        }
-        return {};
-    }
-
-    double divergence(const std::vector<float>& of) {
-        const auto vocab = static_cast<size_t>(model_.config().vocab);
-        std::vector<double> each(of.size() / vocab);
-        std::vector<float> scratch(2 * vocab * static_cast<size_t>(pool_.size()));
-        pool_.for_each_piece(static_cast<int64_t>(each.size()), 1, [&](int64_t row, int64_t, int thread) {
-            const auto i = static_cast<size_t>(row);
-            const std::span<const float> q(of.data() + i * vocab, vocab), p(logits_.data() + i * vocab, vocab);
-            each[i] = score_token(q, p, 0, scratch.data() + static_cast<size_t>(thread) * 2 * vocab).divergence;
-        });
-        return std::max(mean_of(each).value, 0.0);
-    }
-
     // The tables outside the layers: `first` are the hidden states behind the embedding, `last` those behind all layers.
     Status tables(const Hidden& first, const Hidden& last) {
         const Weights& w = model_.weights();
@@ -171,15 +131,14 @@ private:
         changed_.put(tensor, format, blocks.data(), blocks.size());
         Hidden x;
         TRY(x.copy(before, options_.memory));
-        if (layer < 0) TRY(runner_->embed(tokens_, x));
+        if (layer < 0) TRY(runner_->embed(predictions_.tokens(), x));
         for (int32_t i = std::max(layer, 0); i < layers(); ++i) {
             TRY(runner_->load(Part::layer, i));
             TRY(runner_->advance(x, [&](int64_t) { return step(tensor.name); }));
         }
-        std::vector<float> changed;
-        TRY(logits(*head_, x, changed));
+        LET(score, predictions_.compare(*head_, x, [&] { return step(tensor.name); }));
         changed_.restore(tensor);
-        result.measured = divergence(changed);
+        result.measured = score.divergence.value;
         estimate(tensor, format, importance, result);
         return {};
     }
@@ -238,9 +197,8 @@ private:
     PartRunner *runner_ = nullptr, *head_ = nullptr;  // of the changed weights
     std::unordered_map<std::string, TensorSensitivity> results_;
     std::unordered_map<std::string, std::vector<float>> importance_;  // by tensor: sums of squared inputs
-    std::vector<int32_t> tokens_;
-    std::vector<float> logits_;  // of the unchanged model
-    int64_t scored_ = 1, done_ = 0, total_ = 0;
+    Predictions predictions_;
+    int64_t done_ = 0, total_ = 0;
 };
 
 }  // namespace
@@ -249,8 +207,8 @@ Result<std::vector<TensorSensitivity>> measure_sensitivities(
     const Model& model, const std::vector<std::string>& names, const std::vector<int32_t>& tokens,
     const SensitivityOptions& options, ThreadPool& pool,
     const std::function<bool(int64_t done, int64_t total, const std::string& what)>& progress) {
-    Measurement work(model, names, options, pool, progress);
-    TRY(work.run(tokens));
+    Measurement work(model, names, options, tokens, pool, progress);
+    TRY(work.run());
     std::vector<TensorSensitivity> out;
     for (const std::string& name : names) out.push_back(std::move(work.results().at(name)));
     return out;

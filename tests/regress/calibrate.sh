@@ -96,3 +96,33 @@ fails no_such_text 3 'missing.txt' "$quant" quantize -q "$tiny" "$work/no.gguf" 
 touch "$work/there.gguf"
 fails an_existing_output 2 'there.gguf' "$quant" quantize -q "$tiny" "$work/there.gguf" q4_0 --calibrate models/tiny/sample.txt
 check nothing_left_behind test ! -e "$work/no.gguf"
+
+# Every input is calibrated as it is: a Hugging Face folder and a split model give the bytes of the GGUF they hold.
+quick=(q4_0 --keep-mix --calibrate "$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2)
+"$quant" quantize -q "$tiny" "$work/whole.gguf" "${quick[@]}"
+split() {
+    "$quant" quantize -q "$tiny" "$work/part.gguf" copy --split-max-size 3M && [ -e "$work/part-00002-of-00003.gguf" ] &&
+        "$quant" quantize -q "$work/part-00001-of-00003.gguf" "$work/split.gguf" "${quick[@]}" && cmp "$work/split.gguf" "$work/whole.gguf"
+}
+check a_split_model_is_calibrated split
+folder() { # by way of a temporary file, of which nothing stays
+    "$quant" convert --quiet "$shared/models/tiny/hf" "$work/converted.gguf" && "$quant" quantize -q "$work/converted.gguf" "$work/two-steps.gguf" "${quick[@]}" || return 1
+    mkdir "$work/alone"
+    "$quant" quantize -q "$shared/models/tiny/hf" "$work/alone/one-step.gguf" "${quick[@]}" && cmp "$work/alone/one-step.gguf" "$work/two-steps.gguf" &&
+        [ "$(ls -A "$work/alone")" = one-step.gguf ]
+}
+stopped() { # by a signal while it works on the converted model
+    rm -rf "$work/alone" && mkdir "$work/alone"
+    "$quant" quantize "$shared/models/tiny/hf" "$work/alone/never.gguf" q4_0 --calibrate "$work/seen.txt" --calibrate-ctx 64 2>"$work/said" &
+    local pid=$! tries=0
+    while kill -0 "$pid" 2>/dev/null && ! grep -q measure "$work/said" && [ $((tries += 1)) -lt 600 ]; do sleep 0.1; done
+    kill -TERM "$pid"
+    wait "$pid"
+    [ $? -eq 143 ] && [ -z "$(ls -A "$work/alone")" ]
+}
+if [ -d "$shared/models/tiny/hf" ]; then
+    check a_folder_is_calibrated folder
+    check a_stopped_run_leaves_nothing stopped
+else
+    echo "SKIP a_folder_is_calibrated: no $shared/models/tiny/hf"
+fi
