@@ -161,18 +161,10 @@ void decode_affine_panel(const MatmulArgs& args, const AffineLayout& layout, con
 
 template <class Engine, class C>
 void gemm_affine(const MatmulArgs& args) {
-    const auto least = [](int64_t a, int64_t b) { return a < b ? a : b; };
     const AffineLayout layout = C::layout(args.format->slot);
-    auto& panel = *static_cast<Panel*>(args.scratch);
-    for (int64_t t0 = 0; t0 < args.n; t0 += kColumnBlock) {
-        for (int64_t row = args.row_begin; row < args.row_end; row += kRows) {
-            for (int64_t k = 0; k < args.w.cols; k += kChunk) {
-                const Place at{row, least(kRows, args.row_end - row), k, least(kChunk, args.w.cols - k), t0, least(args.n, t0 + kColumnBlock)};
-                decode_affine_panel<C, Engine::kStyle>(args, layout, at, panel);
-                multiply_place<Engine, affine_kind<C, Engine::kStyle>()>(args, panel, at);
-            }
-        }
-    }
+    for_places<Engine, affine_kind<C, Engine::kStyle>()>(args, [&](const Place& at, Panel& panel) {
+        decode_affine_panel<C, Engine::kStyle>(args, layout, at, panel);
+    });
 }
 
 template <class Engine, class C>

@@ -21,7 +21,9 @@ struct alignas(64) Panel {
     float minimum[kChunk / 16][kRows];  // per 32 or per 16
     int32_t scale16[kChunk / 16][kRows];  // per 16: the integer scale, twice as int16; or a float's bits
 };
-static_assert(sizeof(Panel) + kColumnBlock * 64 <= kMatmulScratch);
+// Of the scratch: activations as an engine wants them, behind the panel and what formats stage.
+constexpr int64_t kPackedAt = 128 << 10;
+static_assert(sizeof(Panel) <= kPackedAt);
 
 // How the inner loop adds: int16 pairs (vpmaddubsw), or int32 at once (vpdpbusd: unsigned codes times signed ones).
 enum class Style { pairs16, sums32 };
@@ -205,13 +207,6 @@ void decode_panel(const MatmulArgs& args, int64_t row, int64_t rows, int64_t k, 
     }
 }
 
-struct Columns {
-    const int8_t* codes;  // of the first row of the tile, at column k
-    const float* scales;
-    const float* sums;  // per 16 or per 32, as the kind needs
-    int64_t codes_stride, scales_stride, sums_stride;
-};
-
 // The part of the product that a decoded panel stands for: where it lies in y and in the activations.
 struct Place {
     int64_t row, rows;  // of y, at most 16
@@ -219,10 +214,11 @@ struct Place {
     int64_t t0, t1;     // activation rows
 };
 
-// Engine::multiply<kind, kColumns>(panel, groups, columns, out) gives out[t][16], the products of the panel and kColumns
-// activation rows; Engine::kTile of them fit its registers.
-template <class Engine, PanelKind kind, int kColumns>
-inline void multiply_upto(int64_t columns, const Panel& panel, int64_t groups, const Columns& x, float (*out)[kRows]) {
+// An engine is an inner loop: multiply<kind, kColumns>(panel, groups, x, out) gives out[t][16], the products of the panel and
+// kColumns activation rows, of which kTile fit its registers. Before, prepare<kind>(args, place) sees the activations that
+// all panels of these columns will meet; x is tile<kind>(args, place, t), for the rows from t on. kChunk<kind> columns a panel.
+template <class Engine, PanelKind kind, int kColumns, class Tile>
+inline void multiply_upto(int64_t columns, const Panel& panel, int64_t groups, const Tile& x, float (*out)[kRows]) {
     if constexpr (kColumns == 1) {
         Engine::template multiply<kind, 1>(panel, groups, x, out);
     } else if (columns == kColumns) {
@@ -241,18 +237,12 @@ inline int64_t columns_next(int64_t left, int64_t tile) {
 // One panel times all activation rows of its place. Not inlined: one copy serves all formats of the kind.
 template <class Engine, PanelKind kind>
 [[gnu::noinline]] void multiply_place(const MatmulArgs& args, const Panel& panel, const Place& at) {
-    constexpr int kPerSum = kind.per16() ? 16 : 32;
     constexpr int kTile = Engine::kTile;
-    const Q8Matrix& q = *args.xq;
-    const float* sums = kPerSum == 16 ? q.sums : q.block_sums;
-    const int64_t cols = args.w.cols;
     int64_t columns;
     for (int64_t t = at.t0; t < at.t1; t += columns) {
         columns = columns_next(at.t1 - t, kTile);
         alignas(64) float out[kTile][kRows];
-        const int64_t first = t * cols + at.k;
-        const Columns x{q.codes + first, q.scales + first / 32, sums + first / kPerSum, cols, cols / 32, cols / kPerSum};
-        multiply_upto<Engine, kind, kTile>(columns, panel, at.count / 32, x, out);
+        multiply_upto<Engine, kind, kTile>(columns, panel, at.count / 32, Engine::template tile<kind>(args, at, t), out);
         for (int64_t i = 0; i < columns; ++i) {
             float* y = args.y + (t + i) * args.y_stride + at.row;
             if (at.k == 0) {
@@ -264,19 +254,31 @@ template <class Engine, PanelKind kind>
     }
 }
 
-template <class Engine, class F>
-void gemm(const MatmulArgs& args) {
+// Calls decode(place, panel) for every panel of the product, and multiplies.
+template <class Engine, PanelKind kind, class Decode>
+inline void for_places(const MatmulArgs& args, const Decode& decode) {
     const auto least = [](int64_t a, int64_t b) { return a < b ? a : b; };
+    constexpr int64_t kCount = Engine::template chunk<kind>();
+    static_assert(kCount <= kChunk);
     auto& panel = *static_cast<Panel*>(args.scratch);
     for (int64_t t0 = 0; t0 < args.n; t0 += kColumnBlock) {
-        for (int64_t row = args.row_begin; row < args.row_end; row += kRows) {
-            for (int64_t k = 0; k < args.w.cols; k += kChunk) {
-                const Place at{row, least(kRows, args.row_end - row), k, least(kChunk, args.w.cols - k), t0, least(args.n, t0 + kColumnBlock)};
-                decode_panel<F, Engine::kStyle>(args, at.row, at.rows, at.k, at.count, panel);
-                multiply_place<Engine, Traits<F, Engine::kStyle>::kKind>(args, panel, at);
+        for (int64_t k = 0; k < args.w.cols; k += kCount) {
+            Place at{0, 0, k, least(kCount, args.w.cols - k), t0, least(args.n, t0 + kColumnBlock)};
+            Engine::template prepare<kind>(args, at);
+            for (at.row = args.row_begin; at.row < args.row_end; at.row += kRows) {
+                at.rows = least(kRows, args.row_end - at.row);
+                decode(at, panel);
+                multiply_place<Engine, kind>(args, panel, at);
             }
         }
     }
+}
+
+template <class Engine, class F>
+void gemm(const MatmulArgs& args) {
+    for_places<Engine, Traits<F, Engine::kStyle>::kKind>(args, [&](const Place& at, Panel& panel) {
+        decode_panel<F, Engine::kStyle>(args, at.row, at.rows, at.k, at.count, panel);
+    });
 }
 
 template <class Engine, class F>

@@ -11,7 +11,7 @@ namespace {
 
 static_assert(kStage == kChunk);
 constexpr size_t kStagedAt = (sizeof(Panel) + 63) / 64 * 64;  // in the scratch, behind the panel
-static_assert(kStagedAt + kRows * kStage / 32 * kStagedBytes <= kMatmulScratch);
+static_assert(kStagedAt + kRows * kStage / 32 * kStagedBytes <= static_cast<size_t>(kPackedAt));
 constexpr float kNoCenters[kStage / 32] = {};
 
 inline int64_t least_of(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -44,25 +44,17 @@ void gemv_staged(const MatmulArgs& args) {
 template <class Engine, class Stage>
 void gemm_staged(const MatmulArgs& args) {
     using F = typename Stage::Block;
-    auto& panel = *static_cast<Panel*>(args.scratch);
     uint8_t* staged = static_cast<uint8_t*>(args.scratch) + kStagedAt;
     Stage stage(args);
-    for (int64_t t0 = 0; t0 < args.n; t0 += kColumnBlock) {
-        for (int64_t row = args.row_begin; row < args.row_end; row += kRows) {
-            for (int64_t k = 0; k < args.w.cols; k += kChunk) {
-                const Place at{row, least_of(kRows, args.row_end - row), k, least_of(kChunk, args.w.cols - k), t0,
-                               least_of(args.n, t0 + kColumnBlock)};
-                const int64_t row_bytes = at.count / F::kUnit * F::kBytes;
-                for (int64_t r = 0; r < at.rows; ++r)
-                    stage.stage(row_at(*args.format, args.w, row + r), row + r, k, at.count, staged + r * row_bytes);
-                MatmulArgs plain = args;
-                plain.w.data = staged;
-                plain.w.cols = at.count;
-                decode_panel<F, Engine::kStyle>(plain, 0, at.rows, 0, at.count, panel);
-                multiply_place<Engine, Traits<F, Engine::kStyle>::kKind>(args, panel, at);
-            }
-        }
-    }
+    for_places<Engine, Traits<F, Engine::kStyle>::kKind>(args, [&](const Place& at, Panel& panel) {
+        const int64_t row_bytes = at.count / F::kUnit * F::kBytes;
+        for (int64_t r = 0; r < at.rows; ++r)
+            stage.stage(row_at(*args.format, args.w, at.row + r), at.row + r, at.k, at.count, staged + r * row_bytes);
+        MatmulArgs plain = args;
+        plain.w.data = staged;
+        plain.w.cols = at.count;
+        decode_panel<F, Engine::kStyle>(plain, 0, at.rows, 0, at.count, panel);
+    });
 }
 
 template <class Stage>

@@ -26,10 +26,30 @@ inline void multiply_steps(const uint8_t* w, const int8_t* x, int64_t stride, __
     }
 }
 
+struct Columns {
+    const int8_t* codes;  // of the first row of the tile, at column k
+    const float* scales;
+    const float* sums;  // per 16 or per 32, as the kind needs
+    int64_t codes_stride, scales_stride, sums_stride;
+};
+
 struct Avx512 {
     static constexpr Style kStyle = Style::sums32;
     static constexpr int kTile = 12;  // 12 sums in int32, 12 in float, weights and scales: 32 registers
 
+    template <PanelKind kind>
+    static constexpr int64_t chunk() {
+        return kChunk;
+    }
+    template <PanelKind kind>
+    static void prepare(const MatmulArgs&, const Place&) {}
+    template <PanelKind kind>
+    static Columns tile(const MatmulArgs& args, const Place& at, int64_t t) {
+        constexpr int kPerSum = kind.per16() ? 16 : 32;
+        const Q8Matrix& q = *args.xq;
+        const int64_t cols = args.w.cols, first = t * cols + at.k;
+        return {q.codes + first, q.scales + first / 32, (kPerSum == 16 ? q.sums : q.block_sums) + first / kPerSum, cols, cols / 32, cols / kPerSum};
+    }
     template <PanelKind kind, int kColumns>
     static void multiply(const Panel& panel, int64_t groups, const Columns& x, float (*out)[kRows]) {
         constexpr int kParts = kind.per16() ? 2 : 1, kSteps = 8 / kParts;
