@@ -7,6 +7,8 @@
 
 #include "formats/affine.h"
 #include "formats/blocks.h"
+#include "formats/own_blocks.h"
+#include "formats/palette.h"
 
 namespace quant {
 
@@ -127,6 +129,19 @@ void put_q2_0(const uint8_t* codes, uint8_t* block) {
     }
 }
 
+// NF4 and NF4_DQ: two runs of nibbles after the scale.
+void put_nf4(const uint8_t* codes, uint8_t* block) {
+    for (int half = 0; half < 2; ++half) put_nibbles(codes + 32 * half, as<BlockNF4>(block).qs[half]);
+}
+void put_nf4_dq(const uint8_t* codes, uint8_t* block) {
+    for (int half = 0; half < 2; ++half) put_nibbles(codes + 32 * half, as<BlockNF4_DQ>(block).qs[half]);
+}
+void put_fp8(const uint8_t* codes, uint8_t* block) { std::memcpy(as<BlockFp8>(block).qs, codes, 128); }
+void put_fp8_row(const uint8_t* codes, uint8_t* block) { std::memcpy(block, codes, 32); }
+template <int bits>
+void put_palette(const uint8_t* codes, uint8_t* block) {
+    write_palette_indices(bits, codes, block + 1);
+}
 void put_l4(const uint8_t* codes, uint8_t* block) { put_nibbles(codes, as<BlockL4>(block).qs); }
 
 template <size_t index>
@@ -138,28 +153,38 @@ using Table = std::array<CodePlanes, kFormatCount>;
 
 Table make_table() {
     Table table;
-    const auto set = [&](FormatSlot slot, int levels, bool uniform, void (*put)(const uint8_t*, uint8_t*)) {
-        table[static_cast<size_t>(slot)] = {levels, uniform, put};
+    const auto set = [&](FormatSlot slot, int levels, bool uniform, void (*put)(const uint8_t*, uint8_t*), int span = 0) {
+        table[static_cast<size_t>(slot)] = {levels, uniform, span, put};
     };
     set(FormatSlot::q8_0, 255, true, put_q8_0);
     set(FormatSlot::q4_0, 16, true, put_q4_0);
     set(FormatSlot::q4_1, 16, true, put_q4_1);
     set(FormatSlot::q5_0, 32, true, put_q5_0);
     set(FormatSlot::q5_1, 32, true, put_q5_1);
-    set(FormatSlot::q2_k, 4, true, put_q2_k);
-    set(FormatSlot::q3_k, 8, true, put_q3_k);
-    set(FormatSlot::q4_k, 16, true, put_q4_k);
-    set(FormatSlot::q5_k, 32, true, put_q5_k);
-    set(FormatSlot::q6_k, 64, true, put_q6_k);
+    set(FormatSlot::q2_k, 4, true, put_q2_k, 16);
+    set(FormatSlot::q3_k, 8, true, put_q3_k, 16);
+    set(FormatSlot::q4_k, 16, true, put_q4_k, 32);
+    set(FormatSlot::q5_k, 32, true, put_q5_k, 32);
+    set(FormatSlot::q6_k, 64, true, put_q6_k, 16);
     set(FormatSlot::iq4_nl, 16, false, put_iq4_nl);
-    set(FormatSlot::iq4_xs, 16, false, put_iq4_xs);
+    set(FormatSlot::iq4_xs, 16, false, put_iq4_xs, 32);
     set(FormatSlot::tq1_0, 3, true, put_tq1_0);
     set(FormatSlot::tq2_0, 3, true, put_tq2_0);
     set(FormatSlot::mxfp4, 16, false, put_mxfp4);
-    set(FormatSlot::nvfp4, 16, false, put_nvfp4);
+    set(FormatSlot::nvfp4, 16, false, put_nvfp4, 16);
     set(FormatSlot::q1_0, 2, true, put_q1_0);
     set(FormatSlot::q2_0, 3, true, put_q2_0);
     set(FormatSlot::l4, 16, false, put_l4);
+    set(FormatSlot::nf4, 16, false, put_nf4);
+    set(FormatSlot::nf4_dq, 16, false, put_nf4_dq);
+    set(FormatSlot::fp8_e4m3, 256, false, put_fp8);
+    set(FormatSlot::fp8_e4m3_row, 256, false, put_fp8_row);
+    set(FormatSlot::fp8_e5m2, 256, false, put_fp8);
+    set(FormatSlot::fp8_e5m2_row, 256, false, put_fp8_row);
+#define PALETTE(slot, bits, dim, int8) \
+    if (dim == 1) set(FormatSlot::slot, 1 << (bits), false, put_palette<bits>);
+    QUANT_PALETTES(PALETTE)
+#undef PALETTE
     [&]<size_t... index>(std::index_sequence<index...>) {
         (set(static_cast<FormatSlot>(static_cast<size_t>(FormatSlot::affine) + index), 1 << affine_layout(index).bits, true, put_affine<index>), ...);
     }(std::make_index_sequence<kAffineCount>());

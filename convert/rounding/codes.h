@@ -11,7 +11,8 @@ namespace quant {
 // A format whose weights are value = level[code] * scale + offset with a code of its own for each weight.
 struct CodePlanes {
     int levels = 0;       // codes are 0 .. levels - 1
-    bool uniform = true;  // levels are evenly spaced within a block's group
+    bool uniform = true;  // levels are evenly spaced within a span
+    int span = 0;         // weights in a row of a block that have the same levels; 0: the whole block
     // Replaces all codes of one block, keeps its scales; those of a row's head stay as they are.
     void (*put)(const uint8_t* codes, uint8_t* block) = nullptr;
 };

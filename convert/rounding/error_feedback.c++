@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <memory>
 
-#include "convert/rounding/codes.h"
+#include "convert/rounding/chooser.h"
 #include "convert/rounding/factor.h"
 #include "formats/lanes.h"
 #include "formats/side_data.h"
@@ -48,76 +48,53 @@ void subtract_outer(float* y, const float* e, const float* m, int64_t stride, in
     subtract_outer_body<4>(y, e, m, stride, terms, count);
 }
 
-// What the codes of a block stand for under the scales it has, for each of the tile's rows.
-struct Levels {
-    const CodePlanes* planes;
-    int64_t block;
-    std::vector<float> value;  // uniform: [2, block] first level and step; otherwise [levels, block]; per row
-
-    // row_head: of the block's row, where the format has such.
-    void read(const Format& format, const uint8_t* row_head, const uint8_t* bytes, float* at) const {
-        const RowPlace place{nullptr, row_head, block, 0, 0, 0};
-        uint8_t copy[512], codes[256];
-        std::memcpy(copy, bytes, format.bytes);
-        const int count = planes->uniform ? 2 : planes->levels;
-        for (int c = 0; c < count; ++c) {
-            std::memset(codes, c, sizeof codes);
-            planes->put(codes, copy);
-            format.decode(format.plain() ? nullptr : &place, copy, at + c * block, block);
-        }
-        if (planes->uniform)
-            for (int64_t e = 0; e < block; ++e) at[block + e] -= at[e];
-    }
-
-    // The code nearest to x for element e, and its value.
-    int nearest(const float* at, int64_t e, float x, float& found) const {
-        if (planes->uniform) {
-            const float first = at[e], step = at[block + e];
-            const float ideal = step != 0 ? (x - first) / step : 0.0f;
-            const float most = static_cast<float>(planes->levels - 1);
-            const float code = std::nearbyint(ideal < 0 ? 0.0f : ideal > most ? most : ideal);
-            found = first + code * step;
-            return static_cast<int>(code);
-        }
-        int best = 0;
-        float least = -1;
-        for (int c = 0; c < planes->levels; ++c) {
-            const float distance = std::fabs(x - at[c * block + e]);
-            if (least < 0 || distance < least) least = distance, best = c;
-        }
-        found = at[best * block + e];
-        return best;
-    }
-
-    int64_t row_stride() const { return (planes->uniform ? 2 : planes->levels) * block; }
-};
-
 struct Problem {
     const Format& format;
-    const CodePlanes& planes;
+    const uint8_t* head;  // of the tensor, where the format has one
+    int64_t unit;         // weights that are chosen together
     const float* w;
-    int64_t rows, cols;
+    int64_t rows, cols, group;
     const std::vector<float>& gram;
     const std::vector<float>& factor;
     std::vector<float> importance;  // 1 / U_jj^2: the weight of an error that is not moved on
     std::vector<float> diagonal;    // of the damped H
+    std::vector<float> metrics;     // [cols / unit, unit, unit]: what a unit's errors cost when the columns to come make up for them
     const FeedbackOptions& options;
 };
+
+// With U the factor's part of the unit the errors (w - value) inverse(U) are moved on, so that inverse(U) inverse(U)t is
+// their metric. A unit of one weight needs none.
+std::vector<float> metrics_of(const std::vector<float>& factor, int64_t cols, int64_t unit) {
+    std::vector<float> out(static_cast<size_t>(cols * unit));
+    double m[Chooser::kMostUnit][Chooser::kMostUnit];  // inverse(U), upper triangular
+    for (int64_t begin = 0; begin < cols; begin += unit) {
+        const auto u = [&](int64_t i, int64_t j) { return static_cast<double>(factor[static_cast<size_t>((begin + i) * cols + begin + j)]); };
+        for (int64_t j = 0; j < unit; ++j)
+            for (int64_t i = unit - 1; i >= 0; --i) {
+                double sum = i == j ? 1 : 0;
+                for (int64_t k = i + 1; k <= j; ++k) sum -= u(i, k) * m[k][j];
+                m[i][j] = i > j ? 0 : sum / u(i, i);
+            }
+        for (int64_t i = 0; i < unit; ++i)
+            for (int64_t j = 0; j < unit; ++j) {
+                double sum = 0;
+                for (int64_t k = std::max(i, j); k < unit; ++k) sum += m[i][k] * m[j][k];
+                out[static_cast<size_t>(begin * unit + i * unit + j)] = static_cast<float>(sum);
+            }
+    }
+    return out;
+}
 
 // One tile of up to 16 rows.
 class Tile {
 public:
     explicit Tile(const Problem& problem)
         : p_(problem),
-          levels_{&problem.planes, problem.format.block, {}},
+          chooser_(Chooser::create(problem.format, problem.cols)),
           weights_(cells()),
           value_(cells()),
           errors_(static_cast<size_t>(kSpan * kRows)),
-          codes_(cells()),
-          row_(static_cast<size_t>(problem.cols)) {
-        levels_.value.resize(
-            static_cast<size_t>(levels_.row_stride() * (problem.cols / problem.format.block) * kRows));
-    }
+          row_(static_cast<size_t>(problem.cols)) {}
 
     void round(int64_t first, uint8_t* blocks) {
         first_ = first;
@@ -125,19 +102,20 @@ public:
         load(weights_);
         feed_back(blocks);
         if (p_.options.sweeps > 0) descend();
-        put_codes(blocks);
+        for (int64_t r = 0; r < count_; ++r)
+            for (int64_t b = 0; b < p_.cols / p_.format.block; ++b)
+                chooser_->put(b, r, blocks + r * row_bytes() + p_.format.row_bytes(b * p_.format.block));
     }
 
 private:
     size_t cells() const { return static_cast<size_t>(p_.cols * kRows); }
     int64_t row_bytes() const { return static_cast<int64_t>(p_.format.row_bytes(p_.cols)); }
-    float* levels_of(int64_t block, int64_t r) {
-        return levels_.value.data() + (block * kRows + r) * levels_.row_stride();
-    }
 
+    // Rows past the last are zeros.
     void load(std::vector<float>& to) const {
-        for (int64_t r = 0; r < kRows; ++r) {
-            const float* from = p_.w + (first_ + std::min(r, count_ - 1)) * p_.cols;
+        std::fill(to.begin(), to.end(), 0.0f);
+        for (int64_t r = 0; r < count_; ++r) {
+            const float* from = p_.w + (first_ + r) * p_.cols;
             for (int64_t k = 0; k < p_.cols; ++k) to[static_cast<size_t>(k * kRows + r)] = from[k];
         }
     }
@@ -152,9 +130,11 @@ private:
             const int64_t count = p_.format.row_head == 0 ? p_.format.block : begin == 0 ? p_.cols : 0;
             for (int64_t k = 0; k < count; ++k)
                 row_[static_cast<size_t>(k)] = weights_[static_cast<size_t>((begin + k) * kRows + r)];
+            RowPlace place{p_.head, nullptr, p_.cols, p_.group, first_ + r, begin};
             if (count > 0)
-                p_.format.encode(nullptr, row_.data(), p_.importance.data() + begin, p_.format.row_head ? row : at, count);
-            levels_.read(p_.format, row, at, levels_of(block, r));
+                p_.format.encode(p_.head ? &place : nullptr, row_.data(), p_.importance.data() + begin, p_.format.row_head ? row : at, count);
+            place.row_head = row;
+            chooser_->read(place, block, r, at);
         }
     }
 
@@ -164,7 +144,7 @@ private:
             const int64_t end = std::min(p_.cols, begin + kSpan);
             for (int64_t j = begin; j < end; ++j) {
                 if (j % p_.format.block == 0) set_scales(j / p_.format.block, blocks);
-                round_column(j);
+                if (j % p_.unit == 0) round_unit(j);
                 const float* u = p_.factor.data() + j * p_.cols;
                 float* error = errors_.data() + (j - begin) * kRows;
                 for (int64_t r = 0; r < kRows; ++r) {
@@ -178,16 +158,24 @@ private:
         }
     }
 
-    void round_column(int64_t j) {
-        const int64_t block = j / p_.format.block, e = j % p_.format.block;
-        for (int64_t r = 0; r < kRows; ++r) {
-            const size_t at = static_cast<size_t>(j * kRows + r);
-            const float* levels = levels_of(block, std::min(r, count_ - 1));
-            codes_[at] = static_cast<uint8_t>(levels_.nearest(levels, e, weights_[at], value_[at]));
+    // One row's part of the unit at column j.
+    void gather(const std::vector<float>& from, int64_t j, int64_t r, float* to) const {
+        for (int64_t i = 0; i < p_.unit; ++i) to[i] = from[static_cast<size_t>((j + i) * kRows + r)];
+    }
+    void scatter(const float* from, int64_t j, int64_t r, std::vector<float>& to) const {
+        for (int64_t i = 0; i < p_.unit; ++i) to[static_cast<size_t>((j + i) * kRows + r)] = from[i];
+    }
+
+    void round_unit(int64_t j) {
+        float target[Chooser::kMostUnit], value[Chooser::kMostUnit];
+        for (int64_t r = 0; r < count_; ++r) {
+            gather(weights_, j, r, target);
+            chooser_->choose(j, r, target, p_.metrics.data() + j * p_.unit, value);
+            scatter(value, j, r, value_);
         }
     }
 
-    // Coordinate descent on the whole objective: each code to the best value given all others, some rounds.
+    // Coordinate descent on the whole objective: each unit to the best codes given all others, some rounds.
     void descend() {
         std::vector<float>& slope = weights_;  // (w - value) H, per row
         std::vector<float> difference(cells());
@@ -199,54 +187,47 @@ private:
             subtract_outer(slope.data(), difference.data() + begin * kRows, p_.gram.data() + begin * p_.cols,
                            p_.cols, count, p_.cols);
         }
-        for (size_t i = 0; i < cells(); ++i) {
-            const size_t j = i / static_cast<size_t>(kRows);
-            slope[i] -= (p_.diagonal[j] - p_.gram[j * static_cast<size_t>(p_.cols) + j]) * difference[i];
-        }
+        for (int64_t j = 0; j < p_.cols; ++j) subtract_damping(j, difference.data() + j * kRows, slope);
         for (int sweep = 0; sweep < p_.options.sweeps; ++sweep)
-            for (int64_t j = 0; j < p_.cols; ++j) improve_column(j, slope);
+            for (int64_t j = 0; j < p_.cols; j += p_.unit) improve_unit(j, slope);
     }
 
-    void improve_column(int64_t j, std::vector<float>& slope) {
-        const int64_t block = j / p_.format.block, e = j % p_.format.block;
-        const float own = p_.diagonal[static_cast<size_t>(j)];
-        float change[kRows];
-        bool any = false;
-        for (int64_t r = 0; r < kRows; ++r) {
-            const size_t at = static_cast<size_t>(j * kRows + r);
-            float found;
-            const float* levels = levels_of(block, std::min(r, count_ - 1));
-            const int code = levels_.nearest(levels, e, value_[at] + slope[at] / own, found);
-            change[r] = 0;
-            if (code == codes_[at]) continue;
-            change[r] = found - value_[at];
-            codes_[at] = static_cast<uint8_t>(code);
-            value_[at] = found;
-            any = true;
-        }
-        if (!any) return;
-        subtract_outer(slope.data(), change, p_.gram.data() + j * p_.cols, p_.cols, 1, p_.cols);
-        const float extra = own - p_.gram[static_cast<size_t>(j * p_.cols + j)];
+    // What the damped H has more than H on its diagonal.
+    void subtract_damping(int64_t j, const float* change, std::vector<float>& slope) const {
+        const float extra = p_.diagonal[static_cast<size_t>(j)] - p_.gram[static_cast<size_t>(j * p_.cols + j)];
         for (int64_t r = 0; r < kRows; ++r) slope[static_cast<size_t>(j * kRows + r)] -= extra * change[r];
     }
 
-    void put_codes(uint8_t* blocks) {
-        uint8_t codes[256];
+    void improve_unit(int64_t j, std::vector<float>& slope) {
+        const int64_t n = p_.unit;
+        float metric[Chooser::kMostUnit * Chooser::kMostUnit], change[Chooser::kMostUnit * kRows] = {};
+        for (int64_t i = 0; i < n; ++i)
+            for (int64_t k = 0; k < n; ++k)
+                metric[i * n + k] = i == k ? p_.diagonal[static_cast<size_t>(j + i)] : p_.gram[static_cast<size_t>((j + i) * p_.cols + j + k)];
+        bool any = false;
         for (int64_t r = 0; r < count_; ++r) {
-            for (int64_t b = 0; b < p_.cols / p_.format.block; ++b) {
-                for (int64_t e = 0; e < p_.format.block; ++e)
-                    codes[e] = codes_[static_cast<size_t>((b * p_.format.block + e) * kRows + r)];
-                p_.planes.put(codes, blocks + r * row_bytes() + p_.format.row_bytes(b * p_.format.block));
+            float before[Chooser::kMostUnit], value[Chooser::kMostUnit], linear[Chooser::kMostUnit];
+            gather(value_, j, r, before);
+            gather(slope, j, r, linear);
+            for (int64_t i = 0; i < n; ++i) {
+                value[i] = before[i];
+                for (int64_t k = 0; k < n; ++k) linear[i] += metric[i * n + k] * before[k];
             }
+            if (!chooser_->improve(j, r, linear, metric, value)) continue;
+            for (int64_t i = 0; i < n; ++i) change[i * kRows + r] = value[i] - before[i];
+            scatter(value, j, r, value_);
+            any = true;
         }
+        if (!any) return;
+        subtract_outer(slope.data(), change, p_.gram.data() + j * p_.cols, p_.cols, n, p_.cols);
+        for (int64_t i = 0; i < n; ++i) subtract_damping(j + i, change + i * kRows, slope);
     }
 
     const Problem& p_;
-    Levels levels_;
+    std::unique_ptr<Chooser> chooser_;
     std::vector<float> weights_;  // [cols, 16]: as feedback changes them; later the slope
     std::vector<float> value_;    // [cols, 16]: what the codes stand for
     std::vector<float> errors_;
-    std::vector<uint8_t> codes_;
     std::vector<float> row_;
     int64_t first_ = 0, count_ = 0;
 };
@@ -256,7 +237,7 @@ private:
 Status round_with_feedback(const Format& format, const float* w, int64_t rows, int64_t cols, int64_t group,
                            const std::vector<float>& gram, const FeedbackOptions& options, ThreadPool& pool,
                            uint8_t* blocks) {
-    const CodePlanes* planes = code_planes(format.slot);
+    const std::unique_ptr<Chooser> chooser = Chooser::create(format, cols);
     std::vector<float> importance(static_cast<size_t>(cols)), diagonal(static_cast<size_t>(cols));
     double mean = 0;
     for (int64_t j = 0; j < cols; ++j) mean += static_cast<double>(gram[static_cast<size_t>(j * cols + j)]);
@@ -266,24 +247,26 @@ Status round_with_feedback(const Format& format, const float* w, int64_t rows, i
         diagonal[static_cast<size_t>(j)] =
             static_cast<float>((own > 0 ? own : mean) + options.damping * mean);
     }
-    if (!planes) {
-        HeadInput input{cols, rows, group, {}, [&](int64_t) { return diagonal.data(); }, &pool};
-        input.read = [&](int64_t row, int64_t count, float* out) { std::copy_n(w + row * cols, count * cols, out); };
+    HeadInput input{cols, rows, group, {}, [&](int64_t) { return diagonal.data(); }, &pool};
+    input.read = [&](int64_t row, int64_t count, float* out) { std::copy_n(w + row * cols, count * cols, out); };
+    if (!chooser) {
         encode_tensor(format, input, blocks);
         return {};
     }
+    if (format.head) format.head->build(input, blocks);
     LET(factor, inverse_factor(gram, cols, options.damping, pool));
     for (int64_t j = 0; j < cols; ++j) {
         const float u = factor[static_cast<size_t>(j * cols + j)];
         importance[static_cast<size_t>(j)] = 1 / (u * u);
     }
-    const Problem problem{
-        format, *planes, w, rows, cols, gram, factor, std::move(importance), std::move(diagonal), options};
+    std::vector<float> metrics = metrics_of(factor, cols, chooser->unit());
+    const Problem problem{format, format.head ? blocks : nullptr, chooser->unit(), w, rows, cols, group, gram, factor,
+                          std::move(importance), std::move(diagonal), std::move(metrics), options};
+    uint8_t* first_row = blocks + format.head_bytes(cols, rows, group);
     std::vector<Tile> tiles;
     for (int t = 0; t < pool.size(); ++t) tiles.emplace_back(problem);
     pool.for_each_piece((rows + kRows - 1) / kRows, 1, [&](int64_t begin, int64_t, int thread) {
-        tiles[static_cast<size_t>(thread)].round(
-            begin * kRows, blocks + static_cast<uint64_t>(begin * kRows) * format.row_bytes(cols));
+        tiles[static_cast<size_t>(thread)].round(begin * kRows, first_row + static_cast<uint64_t>(begin * kRows) * format.row_bytes(cols));
     });
     return {};
 }

@@ -1,5 +1,5 @@
-// Error feedback (GPTQ, Frantar et al. 2023; the same as LDLQ) for every block format whose weights have
-// codes of their own. Minimises, row by row, (w - ŵ) H (w - ŵ)ᵀ with H the Gram matrix of the inputs: the
+// Error feedback (GPTQ, Frantar et al. 2023; the same as LDLQ) for every block format, those included in which several
+// weights share a code. Minimises, row by row, (w - ŵ) H (w - ŵ)ᵀ with H the Gram matrix of the inputs: the
 // error of each column is moved into the columns to come. Knows no files and no models.
 #pragma once
 
@@ -18,8 +18,8 @@ struct FeedbackOptions {
 };
 
 // w [rows, cols] -> blocks, format.tensor_bytes(cols, rows, group). gram [cols, cols]. Rows are independent: the same
-// bytes for any number of threads. Formats without codes of single weights are encoded with diag(H) as
-// importance.
+// bytes for any number of threads. Formats without codes (F16) are encoded with diag(H) as importance; tables of a tensor are
+// made with it before the codes are chosen.
 Status round_with_feedback(const Format& format, const float* w, int64_t rows, int64_t cols, int64_t group,
                            const std::vector<float>& gram, const FeedbackOptions& options, ThreadPool& pool,
                            uint8_t* blocks);

@@ -222,7 +222,7 @@ void encode_nf4_dq(const RowPlace* place, const float* x, const float* importanc
     const auto offset = load<float>(place->head);
     uint8_t codes[kBlock];
     for (int64_t i = 0; i < n; i += kBlock, ++block) {
-        const int64_t number = (place->row * place->cols + i) / kBlock;
+        const int64_t number = (place->row * place->cols + place->col + i) / kBlock;
         const auto nested = load<float>(place->head + HeadNF4_DQ::kNested + 4 * static_cast<uint64_t>(number / HeadNF4_DQ::kNestedBlock));
         const float scale = choose(x + i, importance ? importance + i : nullptr, codes);
         block->code = nearest_in(map, (scale - offset) * inverse_of(nested));

@@ -13,10 +13,6 @@ namespace quant {
 
 namespace {
 
-const uint8_t* table_at(const Palette& kind, const RowPlace& place) {
-    return place.head + kGroupedHead + static_cast<uint64_t>(place.row / place.group) * static_cast<uint64_t>(kind.table_bytes());
-}
-
 void read_indices(int bits, const uint8_t* planes, uint8_t* out) {
     int shift = 0;
     for (int i = 0; i < 32; ++i) out[i] = 0;
@@ -39,25 +35,6 @@ void read_indices(int bits, const uint8_t* planes, uint8_t* out) {
         for (int i = 0; i < 32; ++i) out[i] = static_cast<uint8_t>(out[i] | (planes[i / 8] >> i % 8 & 1) << shift);
 }
 
-void write_indices(int bits, const uint8_t* indices, uint8_t* planes) {
-    int shift = 0;
-    std::memset(planes, 0, static_cast<size_t>(4 * bits));
-    if (bits == 8) {
-        std::memcpy(planes, indices, 32);
-        return;
-    }
-    if (bits >= 4) {
-        for (int j = 0; j < 16; ++j) planes[j] = static_cast<uint8_t>((indices[j] & 15) | (indices[j + 16] & 15) << 4);
-        planes += 16, shift = 4;
-    }
-    if (bits % 4 >= 2) {
-        for (int i = 0; i < 32; ++i) planes[i % 8] = static_cast<uint8_t>(planes[i % 8] | (indices[i] >> shift & 3) << (i / 8 * 2));
-        planes += 8, shift += 2;
-    }
-    if (bits % 2)
-        for (int i = 0; i < 32; ++i) planes[i / 8] = static_cast<uint8_t>(planes[i / 8] | (indices[i] >> shift & 1) << i % 8);
-}
-
 // What int8 kernels make of the table: levels of at most 127 under one scale. Repeated in kernels/palette_stage.h.
 void round_to_int8(PaletteTable& table) {
     if (table.kind.int8) return;  // these are
@@ -72,7 +49,7 @@ void round_to_int8(PaletteTable& table) {
 }
 
 void decode(const Palette& kind, const RowPlace& place, const uint8_t* blocks, float* out, int64_t n, bool fast) {
-    PaletteTable table = PaletteTable::read(kind, table_at(kind, place));
+    PaletteTable table = PaletteTable::read(kind, palette_table_at(kind, place));
     if (fast) round_to_int8(table);
     const auto row_scale = load<float>(place.row_head);
     for (int64_t at = 0; at < n; at += kind.weights(), blocks += kind.block_bytes()) {
@@ -116,7 +93,7 @@ public:
     }
     void write(uint8_t* block) const {
         block[0] = static_cast<uint8_t>(code_);
-        write_indices(table_.kind.bits, indices_, block + 1);
+        write_palette_indices(table_.kind.bits, indices_, block + 1);
     }
 
 private:
@@ -136,7 +113,7 @@ constexpr double kManyScales[] = {1.0, 0.94, 0.88, 0.82, 0.76, 0.7, 1.06};
 constexpr double kReach = 1.25;  // room for fits above the largest block's own scale
 
 void encode(const Palette& kind, const RowPlace& place, const float* x, const float* importance, uint8_t* row, int64_t n) {
-    const PaletteTable table = PaletteTable::read(kind, table_at(kind, place));
+    const PaletteTable table = PaletteTable::read(kind, palette_table_at(kind, place));
     const int weights = kind.weights();
     double most = 0;
     for (int64_t at = 0; at < n; at += weights) most = std::max(most, palette_block_scale(kind, x + at));
@@ -163,6 +140,29 @@ uint64_t head_bytes(const Palette& kind, int64_t rows, int64_t group) {
 }
 
 }  // namespace
+
+const uint8_t* palette_table_at(const Palette& kind, const RowPlace& place) {
+    return place.head + kGroupedHead + static_cast<uint64_t>(place.row / place.group) * static_cast<uint64_t>(kind.table_bytes());
+}
+
+void write_palette_indices(int bits, const uint8_t* indices, uint8_t* planes) {
+    int shift = 0;
+    std::memset(planes, 0, static_cast<size_t>(4 * bits));
+    if (bits == 8) {
+        std::memcpy(planes, indices, 32);
+        return;
+    }
+    if (bits >= 4) {
+        for (int j = 0; j < 16; ++j) planes[j] = static_cast<uint8_t>((indices[j] & 15) | (indices[j + 16] & 15) << 4);
+        planes += 16, shift = 4;
+    }
+    if (bits % 4 >= 2) {
+        for (int i = 0; i < 32; ++i) planes[i % 8] = static_cast<uint8_t>(planes[i % 8] | (indices[i] >> shift & 3) << (i / 8 * 2));
+        planes += 8, shift += 2;
+    }
+    if (bits % 2)
+        for (int i = 0; i < 32; ++i) planes[i / 8] = static_cast<uint8_t>(planes[i / 8] | (indices[i] >> shift & 1) << i % 8);
+}
 
 void PaletteTable::measure() {
     largest = 0;

@@ -21,6 +21,12 @@ struct PaletteTable {
     void measure();
 };
 
+// Where the table of a row's group is stored.
+const uint8_t* palette_table_at(const Palette& kind, const RowPlace& place);
+
+// 32 indices of `bits` bits as planes.
+void write_palette_indices(int bits, const uint8_t* indices, uint8_t* planes);
+
 // The scale that a block would take on its own: what the weights are divided by before k-means.
 double palette_block_scale(const Palette& kind, const float* x);
 
