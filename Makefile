@@ -54,6 +54,7 @@ $(BUILD)/src/kernels/%.o $(BUILD)/src/formats/%.o: LEVEL = $(OPTIMIZE_HOT)
 $(BUILD)/tests/unit/%.o: LEVEL = -O1
 # Instruction sets live in files of their own, named after them; only those get the flags. CMakeLists.txt has the same list.
 ifneq ($(filter x86_64 amd64 i686,$(CPU)),)
+$(BUILD)/src/formats/avx2%.o: ISA = -mavx2
 $(BUILD)/src/kernels/avx2%.o: ISA = -mavx2 -mfma -mf16c
 $(BUILD)/src/kernels/avx512%.o: ISA = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c
 endif

@@ -117,6 +117,7 @@ struct Vec<8> {
 QUANT_LANES(add, X + Y)
 QUANT_LANES(subtract, X - Y)
 QUANT_LANES(multiply, X * Y)
+QUANT_LANES(divide, X / Y)
 QUANT_LANES(min, X < Y ? X : Y)
 QUANT_LANES(max, X > Y ? X : Y)
 QUANT_LANES(magnitude, X < -X ? -X : X)
@@ -134,6 +135,8 @@ template <int W>
 QUANT_INLINE Vec<W> operator-(const Vec<W>& x, const Vec<W>& y) { return subtract(x, y); }
 template <int W>
 QUANT_INLINE Vec<W> operator*(const Vec<W>& x, const Vec<W>& y) { return multiply(x, y); }
+template <int W>
+QUANT_INLINE Vec<W> operator/(const Vec<W>& x, const Vec<W>& y) { return divide(x, y); }
 
 // Whether encoders run with registers of 8; set from the processor at start, and by the test that compares both.
 bool wide_lanes();

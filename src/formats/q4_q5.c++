@@ -2,6 +2,7 @@
 #include "formats/blocks.h"
 #include "formats/codecs.h"
 #include "formats/search.h"
+#include "formats/unweighted.h"
 
 namespace quant {
 
@@ -164,10 +165,13 @@ QUANT_INLINE void q5_1_body(const float* x, const float* importance, uint8_t* bl
     }
 }
 
+QUANT_ENCODER(thorough_q4_0, q4_0_body)
+QUANT_ENCODER(thorough_q5_0, q5_0_body)
+
 }  // namespace
 
-QUANT_ENCODER(encode_q4_0, q4_0_body)
-QUANT_ENCODER(encode_q5_0, q5_0_body)
+QUANT_FAST_ENCODER(q4_0)
+QUANT_FAST_ENCODER(q5_0)
 QUANT_ENCODER(encode_q4_1, q4_1_body)
 QUANT_ENCODER(encode_q5_1, q5_1_body)
 

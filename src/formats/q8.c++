@@ -2,6 +2,7 @@
 #include "formats/blocks.h"
 #include "formats/codecs.h"
 #include "formats/search.h"
+#include "formats/unweighted.h"
 
 namespace quant {
 
@@ -45,8 +46,10 @@ QUANT_INLINE void q8_0_body(const float* x, const float* importance, uint8_t* bl
     }
 }
 
+QUANT_ENCODER(thorough_q8_0, q8_0_body)
+
 }  // namespace
 
-QUANT_ENCODER(encode_q8_0, q8_0_body)
+QUANT_FAST_ENCODER(q8_0)
 
 }  // namespace quant

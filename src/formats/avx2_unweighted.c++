@@ -1,0 +1,10 @@
+// The encoders of unweighted.h for AVX2.
+#if defined(__x86_64__) && !defined(QUANT_SANITIZED)
+#include "formats/unweighted_blocks.h"
+
+namespace quant {
+
+const UnweightedEncoders kAvx2Unweighted = kEncoders;
+
+}  // namespace quant
+#endif

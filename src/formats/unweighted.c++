@@ -1,0 +1,15 @@
+// The encoders of unweighted.h for any processor, and the choice between them.
+#include "formats/unweighted_blocks.h"
+
+namespace quant {
+
+const UnweightedEncoders kPortableUnweighted = kEncoders;
+
+const UnweightedEncoders& unweighted_encoders() {
+#if defined(__x86_64__) && !defined(QUANT_SANITIZED)
+    if (wide_lanes()) return kAvx2Unweighted;
+#endif
+    return kPortableUnweighted;
+}
+
+}  // namespace quant
