@@ -1,11 +1,12 @@
 // Keys and values into the cache, and attention over it with a softmax that runs on over blocks of keys
 // (online softmax: Milakov & Gimelshein 2018), so that scores of a long context are never held at once.
-// Few tokens: one query row against the stored keys. Many: blocks of queries x blocks of keys as small matrix
+// Few tokens: the query rows of heads that share keys against them as they are stored. Many: blocks of queries x blocks of keys as small matrix
 // products.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
+#include "kernels/attention.h"
 #include "tensor/operations.h"
 
 namespace quant {
@@ -14,7 +15,8 @@ namespace {
 constexpr int64_t kKeyBlock = 64;    // keys per product of the blocked form
 constexpr int64_t kQueryRows = 128;  // at most so many query rows (tokens x heads of a group) per block
 constexpr int64_t kManyBlocks = 64;  // fewer than so many blocks are halved, for the sake of many threads
-constexpr int64_t kFewKeys = 256;    // keys per step of the form for few tokens
+constexpr int64_t kFewKeys = 128;    // keys per step of the form for few tokens: they stay in the first-level cache
+constexpr int64_t kFewHeads = 4;     // at most so many heads together in that form, so that there is work for many threads
 constexpr int64_t kBlockedFrom = 8;  // tokens from which blocks of queries pay
 
 const Format& kv_format(KvType type) {
@@ -43,6 +45,17 @@ void axpy(KvType type, float scale, const uint8_t* x, float* y, int64_t n) {
     }
 }
 
+// In eight lanes, which compilers turn into vectors; n at least 1.
+float largest(const float* values, int64_t n) {
+    float lane[8];
+    std::fill_n(lane, 8, values[0]);
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int64_t j = 0; j < 8; ++j) lane[j] = values[i + j] > lane[j] ? values[i + j] : lane[j];
+    for (; i < n; ++i) lane[0] = values[i] > lane[0] ? values[i] : lane[0];
+    return *std::max_element(lane, lane + 8);
+}
+
 // The running softmax of one query row: the weighted sum so far is in units of exp(max).
 struct Running {
     float max = -INFINITY;
@@ -51,11 +64,9 @@ struct Running {
     // Takes in `n` scores, which become weights summing to 1. Returns {factor of what was summed before,
     // factor of the new weights}.
     std::pair<float, float> take(float* scores, int64_t n) {
-        const float* top = std::max_element(scores, scores + n);
-        const float block_max = *top;
-        const auto at = top - scores;
+        const float block_max = largest(scores, n);
         kernels().softmax(scores, n, nullptr);
-        const double block_sum = 1.0 / static_cast<double>(scores[at]);  // exp(0) / its weight
+        const double block_sum = 1.0 / static_cast<double>(largest(scores, n));  // exp(0) / its weight
         const float new_max = std::max(max, block_max);
         const float before = std::exp(max - new_max);
         const double share = static_cast<double>(std::exp(block_max - new_max)) * block_sum;
@@ -95,30 +106,52 @@ struct Attention {
         return p.window > 0 ? std::max<int64_t>(0, position - p.window + 1) : 0;
     }
 
-    void one_query(int64_t token, int64_t head) const;
+    void few_queries(int64_t token, int64_t head, int64_t heads) const;
     void query_block(int64_t kv_head, int64_t first_token, int64_t tokens) const;
 };
 
-void Attention::one_query(int64_t token, int64_t head) const {
+// out[q * stride + i] = key (or any stored row) i times x[q], and y[q] += factors[q * stride + i] * row i, for `count` rows.
+void stored_dots(KvType type, const uint8_t* data, uint64_t bytes, int64_t count, int64_t n, const float* x, int64_t queries, float* out,
+                 int64_t stride) {
+    const AttentionKernels* fast = attention_kernels();
+    const bool alone = queries == 1 && (type == KvType::q8_0 || type == KvType::q4_0);  // decoding pays from two query rows on
+    if (fast && n % kAttentionStep == 0 && !alone) return fast->dots[static_cast<size_t>(type)]({data, count, n}, x, queries, out, stride);
+    for (int64_t q = 0; q < queries; ++q)
+        for (int64_t i = 0; i < count; ++i) out[q * stride + i] = dot(type, data + static_cast<uint64_t>(i) * bytes, x + q * n, n);
+}
+
+void stored_sums(KvType type, const uint8_t* data, uint64_t bytes, int64_t count, int64_t n, const float* factors, int64_t stride,
+                 int64_t queries, float* y) {
+    const AttentionKernels* fast = attention_kernels();
+    if (fast && n % kAttentionStep == 0) return fast->sums[static_cast<size_t>(type)]({data, count, n}, factors, stride, queries, y);
+    for (int64_t q = 0; q < queries; ++q)
+        for (int64_t i = 0; i < count; ++i) axpy(type, factors[q * stride + i], data + static_cast<uint64_t>(i) * bytes, y + q * n, n);
+}
+
+// Heads [head, head + heads) of one token, which share keys and values.
+void Attention::few_queries(int64_t token, int64_t head, int64_t heads) const {
     const int64_t position = c.frame.position + token, kv_head = head / (p.heads / p.kv_heads);
     auto* query = reinterpret_cast<float*>(c.scratch());
-    float* scores = query + p.k_dim;
+    float* scores = query + heads * p.k_dim;
     float* result = out.row(token) + head * p.v_dim;
-    std::memcpy(query, q.row(token) + head * p.k_dim, static_cast<size_t>(p.k_dim) * sizeof(float));
-    kernels().scale(p.scale, query, p.k_dim);
-    std::fill_n(result, p.v_dim, 0.0f);
-    Running running;
+    std::memcpy(query, q.row(token) + head * p.k_dim, static_cast<size_t>(heads * p.k_dim) * sizeof(float));
+    kernels().scale(p.scale, query, heads * p.k_dim);
+    std::fill_n(result, heads * p.v_dim, 0.0f);
+    std::array<Running, kFewHeads> running;
     for (int64_t key = first_key(position); key <= position; key += kFewKeys) {
         const int64_t count = std::min(kFewKeys, position + 1 - key);
-        for (int64_t i = 0; i < count; ++i)
-            scores[i] = dot(kv.k_type, k_at(kv_head, key + i), query, p.k_dim);
-        cap_scores(scores, count, p.cap);
-        const auto [before, share] = running.take(scores, count);
-        if (key != first_key(position)) kernels().scale(before, result, p.v_dim);
-        for (int64_t i = 0; i < count; ++i)
-            axpy(kv.v_type, share * scores[i], v_at(kv_head, key + i), result, p.v_dim);
+        stored_dots(kv.k_type, k_at(kv_head, key), kv.k_bytes, count, p.k_dim, query, heads, scores, kFewKeys);
+        for (int64_t h = 0; h < heads; ++h) {
+            float* own = scores + h * kFewKeys;
+            cap_scores(own, count, p.cap);
+            const auto [before, share] = running[static_cast<size_t>(h)].take(own, count);
+            if (key != first_key(position)) kernels().scale(before, result + h * p.v_dim, p.v_dim);
+            kernels().scale(share, own, count);
+        }
+        stored_sums(kv.v_type, v_at(kv_head, key), kv.v_bytes, count, p.v_dim, scores, kFewKeys, heads, result);
     }
-    kernels().scale(running.finish(sinks ? sinks + head : nullptr), result, p.v_dim);
+    for (int64_t h = 0; h < heads; ++h)
+        kernels().scale(running[static_cast<size_t>(h)].finish(sinks ? sinks + head + h : nullptr), result + h * p.v_dim, p.v_dim);
 }
 
 // out[rows, n_out] = x[rows, cols] * w[n_out, cols]^T, all f32.
@@ -139,22 +172,18 @@ void small_product(const StepContext& c, const float* w, int64_t n_out, int64_t 
 
 // Memory of one block of queries, after the kernels' own scratch.
 struct BlockScratch {
-    float *query, *keys, *values, *transposed, *scores, *part, *sum;
+    float *query, *keys, *values, *scores, *sum;
     BlockScratch(uint8_t* at, int64_t k_dim, int64_t v_dim) {
         auto* next = reinterpret_cast<float*>(at + kMatmulScratch);
         auto take = [&next](int64_t n) { return std::exchange(next, next + (n + 15) / 16 * 16); };
         query = take(kQueryRows * k_dim);
         keys = take(kKeyBlock * k_dim);
         values = take(kKeyBlock * v_dim);
-        transposed = take(kKeyBlock * v_dim);
         scores = take(kQueryRows * kKeyBlock);
-        part = take(kQueryRows * v_dim);
         sum = take(kQueryRows * v_dim);
     }
     static uint64_t bytes(int64_t k_dim, int64_t v_dim) {
-        return static_cast<uint64_t>((kQueryRows + kKeyBlock) * (k_dim + v_dim) +
-                                     (kQueryRows + kKeyBlock) * v_dim + kQueryRows * kKeyBlock + 7 * 16) *
-               sizeof(float);
+        return static_cast<uint64_t>((kQueryRows + kKeyBlock) * (k_dim + v_dim) + kQueryRows * kKeyBlock + 5 * 16) * sizeof(float);
     }
 };
 
@@ -175,33 +204,26 @@ void Attention::query_block(int64_t kv_head, int64_t first_token, int64_t tokens
         const int64_t keys = std::min(kKeyBlock, end - key);
         decode_kv(kv.k_type, k_at(kv_head, key), s.keys, keys * p.k_dim);
         decode_kv(kv.v_type, v_at(kv_head, key), s.values, keys * p.v_dim);
-        std::fill_n(s.transposed, kKeyBlock * p.v_dim, 0.0f);
-        for (int64_t i = 0; i < keys; ++i)
-            for (int64_t d = 0; d < p.v_dim; ++d) s.transposed[d * kKeyBlock + i] = s.values[i * p.v_dim + d];
         small_product(c, s.keys, keys, p.k_dim, s.query, rows, s.scores, kKeyBlock);
 
-        std::array<std::pair<float, float>, kQueryRows> factors;
         for (int64_t r = 0; r < rows; ++r) {
             const int64_t position = first_position + r / group;
             float* score = s.scores + r * kKeyBlock;
             const int64_t low = std::clamp<int64_t>(first_key(position) - key, 0, keys);
             const int64_t high = std::clamp<int64_t>(position + 1 - key, 0, keys);
-            std::fill(score, score + std::min(low, high), 0.0f);
-            std::fill(score + high, score + kKeyBlock, 0.0f);
-            factors[static_cast<size_t>(r)] = {1.0f, 0.0f};
             if (low >= high) {
-                std::fill(score, score + high, 0.0f);
+                std::fill_n(score, keys, 0.0f);
                 continue;
             }
+            std::fill_n(score, low, 0.0f);
+            std::fill(score + high, score + keys, 0.0f);
             cap_scores(score + low, high - low, p.cap);
-            factors[static_cast<size_t>(r)] = running[static_cast<size_t>(r)].take(score + low, high - low);
-        }
-        small_product(c, s.transposed, p.v_dim, kKeyBlock, s.scores, rows, s.part, p.v_dim);
-        for (int64_t r = 0; r < rows; ++r) {
-            const auto [before, share] = factors[static_cast<size_t>(r)];
+            const auto [before, share] = running[static_cast<size_t>(r)].take(score + low, high - low);
+            kernels().scale(share, score + low, high - low);
             if (before != 1.0f) kernels().scale(before, s.sum + r * p.v_dim, p.v_dim);
-            if (share != 0.0f) kernels().axpy_f32(share, s.part + r * p.v_dim, s.sum + r * p.v_dim, p.v_dim);
         }
+        stored_sums(KvType::f32, reinterpret_cast<const uint8_t*>(s.values), static_cast<uint64_t>(p.v_dim) * sizeof(float), keys, p.v_dim,
+                    s.scores, kKeyBlock, rows, s.sum);
     }
     for (int64_t r = 0; r < rows; ++r) {
         const int64_t head = kv_head * group + r % group;
@@ -255,8 +277,11 @@ void operations::attention(const StepContext& c) {
     const int64_t block = rows / group;
     if (tokens < kBlockedFrom || block == 0 ||
         BlockScratch::bytes(params.k_dim, params.v_dim) > kAttentionScratch) {
-        for (int64_t item = c.take(1); item < tokens * params.heads; item = c.take(1))
-            work.one_query(item / params.heads, item % params.heads);
+        const int64_t parts = (group + kFewHeads - 1) / kFewHeads, per_token = params.kv_heads * parts;
+        for (int64_t item = c.take(1); item < tokens * per_token; item = c.take(1)) {
+            const int64_t part = item % parts, head = item % per_token / parts * group + part * kFewHeads;
+            work.few_queries(item / per_token, head, std::min(kFewHeads, group - part * kFewHeads));
+        }
         return;
     }
     // Late blocks see the most keys: they are handed out first, so that the threads end together.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "kernels/attention.h"
 #include "kernels/kernels.h"
 #include "tests/check.h"
 #include "tests/guarded.h"
@@ -31,19 +32,22 @@ struct Floats {
     std::vector<double> copy() const { return {data(), data() + n}; }
 };
 
-// Halves, or Q8_0 blocks, that stand for the values of a float row.
+// Floats, halves, or blocks that start with a half as their scale, that stand for the values of a float row.
 struct Encoded {
     Guarded memory;
     std::vector<float> value;
     Encoded(FormatSlot slot, int64_t n, Edge edge, uint64_t seed)
         : memory(static_cast<size_t>(format_of(slot).row_bytes(n)), edge), value(static_cast<size_t>(n)) {
         Rng rng(seed);
-        if (slot == FormatSlot::f16) {
+        const auto bytes = static_cast<int64_t>(format_of(slot).bytes);
+        if (slot == FormatSlot::f32) {
+            for (int64_t i = 0; i < n; ++i) memory.as<float>()[i] = static_cast<float>(rng.gaussian());
+        } else if (slot == FormatSlot::f16) {
             for (int64_t i = 0; i < n; ++i) memory.as<uint16_t>()[i] = f32_to_f16(static_cast<float>(rng.gaussian()));
         } else {
             for (int64_t i = 0; i < n / 32; ++i) {
-                uint8_t* block = memory.data() + 34 * i;
-                for (int j = 0; j < 34; ++j) block[j] = static_cast<uint8_t>(rng.next());
+                uint8_t* block = memory.data() + bytes * i;
+                for (int64_t j = 0; j < bytes; ++j) block[j] = static_cast<uint8_t>(rng.next());
                 const uint16_t scale = f32_to_f16(static_cast<float>(0.001 + 0.02 * rng.uniform()));
                 std::memcpy(block, &scale, 2);
             }
@@ -203,6 +207,48 @@ TEST(dot_products) {
         const float four_got = table.dot_q4_0(four.memory.data(), b.data(), n);
         CHECK_MSG(std::fabs(static_cast<double>(four_got) - four_sum) <= 1e-6 * four_terms, at(table, "dot_q4_0", n));
     });
+}
+
+// Rows of the cache against 1 to 9 query rows, in every type, behind and before an inaccessible page.
+TEST(rows_of_attention) {
+    const FormatSlot slots[] = {FormatSlot::f32, FormatSlot::f16, FormatSlot::q8_0, FormatSlot::q4_0};
+    for (const Kernels* table : available_kernels()) {
+        CHECK(force_kernels(table->isa).ok());
+        const AttentionKernels* attention = attention_kernels();
+        if (!attention) continue;
+        for (size_t type = 0; type < 4; ++type)
+            for (const int64_t n : {16, 32, 48, 64, 96, 128, 256})
+                for (const int64_t count : {1, 2, 3, 8, 17})
+                    for (int64_t queries = 1; queries <= 9; ++queries) {
+                        if (type >= 2 && n % 32) continue;
+                        const Edge edge = (n / 16 + count) % 2 ? Edge::behind : Edge::before;
+                        const Encoded rows(slots[type], count * n, edge, 31);
+                        const Floats x(queries * n, edge, 32), factors(queries * count, edge, 33), y(queries * n, edge, 34), out(queries * count, edge, 35);
+                        const auto before = y.copy();
+                        const StoredRows stored{rows.memory.data(), count, n};
+                        attention->dots[type](stored, x.data(), queries, out.data(), count);
+                        attention->sums[type](stored, factors.data(), count, queries, y.data());
+                        const auto value = [&](int64_t i, int64_t d) { return static_cast<double>(rows.value[static_cast<size_t>(i * n + d)]); };
+                        for (int64_t q = 0; q < queries; ++q) {
+                            for (int64_t i = 0; i < count; ++i) {
+                                double sum = 0, terms = 0;
+                                for (int64_t d = 0; d < n; ++d) {
+                                    sum += value(i, d) * x[q * n + d];
+                                    terms += std::fabs(value(i, d) * x[q * n + d]);
+                                }
+                                CHECK_MSG(std::fabs(out[q * count + i] - sum) <= 1e-6 * terms, at(*table, "attention dots", n));
+                            }
+                            for (int64_t d = 0; d < n; ++d) {
+                                double sum = before[static_cast<size_t>(q * n + d)], terms = std::fabs(sum);
+                                for (int64_t i = 0; i < count; ++i) {
+                                    sum += factors[q * count + i] * value(i, d);
+                                    terms += std::fabs(factors[q * count + i] * value(i, d));
+                                }
+                                CHECK_MSG(std::fabs(y[q * n + d] - sum) <= 1e-6 * terms, at(*table, "attention sums", n));
+                            }
+                        }
+                    }
+    }
 }
 
 TEST(scaled_additions) {

@@ -1,0 +1,27 @@
+// Chooses the attention kernels that go with the table in use.
+#include "kernels/attention.h"
+
+#include <string_view>
+
+#include "kernels/tables.h"
+
+namespace quant {
+
+#if defined(__x86_64__)
+void fill_avx2_attention(AttentionKernels& table);
+#endif
+
+const AttentionKernels* attention_kernels() {
+#if defined(__x86_64__)
+    static const AttentionKernels avx2 = [] {
+        AttentionKernels table;
+        fill_avx2_attention(table);
+        return table;
+    }();
+    const std::string_view isa = kernels().isa;
+    if (isa == "avx2" || isa == "avx512") return &avx2;
+#endif
+    return nullptr;
+}
+
+}  // namespace quant
