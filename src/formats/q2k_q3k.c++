@@ -4,6 +4,7 @@
 #include "formats/blocks.h"
 #include "formats/codecs.h"
 #include "formats/superblock.h"
+#include "formats/unweighted.h"
 
 namespace quant {
 
@@ -88,9 +89,11 @@ QUANT_INLINE void q3_k_body(const float* x, const float* importance, uint8_t* bl
     }
 }
 
+QUANT_ENCODER(thorough_q3_k, q3_k_body)
+
 }  // namespace
 
 QUANT_ENCODER(encode_q2_k, q2_k_body)
-QUANT_ENCODER(encode_q3_k, q3_k_body)
+QUANT_FAST_ENCODER(q3_k)
 
 }  // namespace quant

@@ -4,6 +4,7 @@
 #include "formats/blocks.h"
 #include "formats/codecs.h"
 #include "formats/superblock.h"
+#include "formats/unweighted.h"
 
 namespace quant {
 
@@ -43,8 +44,10 @@ QUANT_INLINE void q6_k_body(const float* x, const float* importance, uint8_t* bl
     }
 }
 
+QUANT_ENCODER(thorough_q6_k, q6_k_body)
+
 }  // namespace
 
-QUANT_ENCODER(encode_q6_k, q6_k_body)
+QUANT_FAST_ENCODER(q6_k)
 
 }  // namespace quant

@@ -55,6 +55,8 @@ QUANT_INLINE Shorts at_least(Shorts a, Shorts b) { return {_mm256_max_epi16(a.v,
 QUANT_INLINE Shorts at_most(Shorts a, Shorts b) { return {_mm256_min_epi16(a.v, b.v)}; }
 template <int bits>
 QUANT_INLINE Shorts up(Shorts a) { return {_mm256_slli_epi16(a.v, bits)}; }
+template <int bits>
+QUANT_INLINE Shorts down(Shorts a) { return {_mm256_srai_epi16(a.v, bits)}; }
 
 struct Totals {
     __m256i low = _mm256_setzero_si256(), high = low;
@@ -66,11 +68,6 @@ struct Totals {
         const __m256i factors = _mm256_set1_epi32(pair);
         low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(a.v, b.v), factors));
         high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a.v, b.v), factors));
-    }
-    QUANT_INLINE void add_squares(Shorts a, Shorts b) {
-        const __m256i l = _mm256_unpacklo_epi16(a.v, b.v), h = _mm256_unpackhi_epi16(a.v, b.v);
-        low = _mm256_add_epi32(low, _mm256_madd_epi16(l, l));
-        high = _mm256_add_epi32(high, _mm256_madd_epi16(h, h));
     }
     QUANT_INLINE Vec<8> floats() const {
         Vec<8> out;
@@ -121,6 +118,8 @@ QUANT_INLINE Shorts at_least(Shorts a, Shorts b) { return {vmaxq_s16(a.a, b.a), 
 QUANT_INLINE Shorts at_most(Shorts a, Shorts b) { return {vminq_s16(a.a, b.a), vminq_s16(a.b, b.b)}; }
 template <int bits>
 QUANT_INLINE Shorts up(Shorts a) { return {vshlq_n_s16(a.a, bits), vshlq_n_s16(a.b, bits)}; }
+template <int bits>
+QUANT_INLINE Shorts down(Shorts a) { return {vshrq_n_s16(a.a, bits), vshrq_n_s16(a.b, bits)}; }
 
 struct Totals {
     int32x4_t part[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
@@ -132,14 +131,6 @@ struct Totals {
         part[3] = vmlal_n_s16(part[3], vget_high_s16(v.b), x);
     }
     QUANT_INLINE void add(Shorts a, Shorts b, const int16_t* x) { add(a, x[0]), add(b, x[1]); }
-    QUANT_INLINE void add_squares(Shorts a, Shorts b) {
-        for (const Shorts& v : {a, b}) {
-            part[0] = vmlal_s16(part[0], vget_low_s16(v.a), vget_low_s16(v.a));
-            part[1] = vmlal_s16(part[1], vget_high_s16(v.a), vget_high_s16(v.a));
-            part[2] = vmlal_s16(part[2], vget_low_s16(v.b), vget_low_s16(v.b));
-            part[3] = vmlal_s16(part[3], vget_high_s16(v.b), vget_high_s16(v.b));
-        }
-    }
     QUANT_INLINE Vec<4> floats() const {
         const auto number = [](int32x4_t p) QUANT_LAMBDA { return reinterpret_cast<Vec<4>::Part>(vcvtq_f32_s32(p)); };
         return {number(part[0]), number(part[1]), number(part[2]), number(part[3])};
@@ -211,15 +202,16 @@ template <int bits>
 QUANT_INLINE Shorts up(const Shorts& a) {
     return Shorts::each([&](int i) QUANT_LAMBDA { return static_cast<int>(static_cast<unsigned>(a.v[i]) << bits); });
 }
+template <int bits>
+QUANT_INLINE Shorts down(const Shorts& a) {
+    return Shorts::each([&](int i) QUANT_LAMBDA { return a.v[i] >> bits; });
+}
 
 struct Totals {
     int32_t v[kLanes] = {};
 
     QUANT_INLINE void add(const Shorts& a, const Shorts& b, const int16_t* x) {
         for (int i = 0; i < kLanes; ++i) v[i] += a.v[i] * x[0] + b.v[i] * x[1];
-    }
-    QUANT_INLINE void add_squares(const Shorts& a, const Shorts& b) {
-        for (int i = 0; i < kLanes; ++i) v[i] += a.v[i] * a.v[i] + b.v[i] * b.v[i];
     }
     QUANT_INLINE Vec<4> floats() const {
         float number[kLanes];

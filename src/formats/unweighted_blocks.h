@@ -2,6 +2,8 @@
 // set; everything belongs to the file that includes it.
 #pragma once
 
+#include <algorithm>
+
 #include "formats/blocks.h"
 #include "formats/search.h"
 #include "formats/short_lanes.h"
@@ -27,14 +29,15 @@ QUANT_INLINE search::Range range_of_32(const float* x) {
     return {min(a, b).least(), -(Floats::all(0) - max(a, b)).least()};
 }
 
-// A scale as stored where it is a normal half; bits 0 otherwise.
+// A scale as stored; bits 0 where a half is a poor picture of it.
 struct Stored {
     uint16_t bits = 0;
     float value = 0;
 };
+constexpr float kSmallestUnit = 0x1p-24f;  // between subnormal halves
 QUANT_INLINE Stored stored_scale(float scale) {
     const float size = std::fabs(scale);
-    if (!(size >= 0x1p-13f && size <= 60000.0f)) return {};
+    if (!(size >= 40 * kSmallestUnit && size <= 60000.0f)) return {};
     const uint16_t bits = f32_to_f16(scale);
     return {bits, f16_to_f32(bits)};
 }
@@ -75,6 +78,26 @@ struct SignedShape<5> {
     static constexpr ScaleLanes kLanesToTry = scale_lanes(16, kFraction, 11, 13.9, 1.025, 13.4, 1.035);
 };
 
+// Sums of x q and q q over N numbers, a lane for each factor: q = x factor / 2^(15 + FRACTION), rounded, within [low, high].
+struct SignedSums {
+    Floats xq, qq;
+};
+template <int N, int FRACTION>
+QUANT_INLINE SignedSums signed_sums(const int16_t* x, const Shorts& factor, const Shorts& low, const Shorts& high) {
+    const Shorts whole = Shorts::all(1 << (15 - FRACTION));
+    const auto code = [&](int i) QUANT_LAMBDA {
+        return at_most(at_least(scaled(scaled(Shorts::all(x[i]), factor), whole), low), high);
+    };
+    Shorts qq = Shorts::all(0);
+    Totals xq;
+    for (int i = 0; i < N; i += 2) {
+        const Shorts a = code(i), b = code(i + 1);
+        qq = qq + a * a + b * b;
+        xq.add(a, b, x + i);
+    }
+    return {xq.floats(), floats(qq)};
+}
+
 // The scale of least squares for the codes of the best lane; 0 where the block is nearly exact.
 template <int BITS>
 QUANT_INLINE float coarse_scale(const float* x, float extreme) {
@@ -87,19 +110,8 @@ QUANT_INLINE float coarse_scale(const float* x, float extreme) {
         energy = energy + v * v;
         Shorts::from(v).store(fixed + i);
     }
-    const Shorts factor = Shorts::load(Shape::kLanesToTry.factor), low = Shorts::load(Shape::kLanesToTry.low);
-    const Shorts high = Shorts::load(Shape::kLanesToTry.high), whole = Shorts::all(1 << (15 - Shape::kFraction));
-    Shorts qq = Shorts::all(0);
-    Totals xq;
-    const auto code = [&](int i) QUANT_LAMBDA {
-        return at_most(at_least(scaled(scaled(Shorts::all(fixed[i]), factor), whole), low), high);
-    };
-    for (int i = 0; i < 32; i += 2) {
-        const Shorts a = code(i), b = code(i + 1);
-        qq = qq + a * a + b * b;
-        xq.add(a, b, fixed + i);
-    }
-    const Floats h = xq.floats(), q = floats(qq);
+    const auto [h, q] = signed_sums<32, Shape::kFraction>(fixed, Shorts::load(Shape::kLanesToTry.factor),
+                                                          Shorts::load(Shape::kLanesToTry.low), Shorts::load(Shape::kLanesToTry.high));
     float scale[kLanes], gain[kLanes];
     const Floats s = h / q, g = h * s;
     s.store(scale), g.store(gain);
@@ -125,7 +137,7 @@ template <int BITS>
 QUANT_INLINE Stored signed_scale(const float* x) {
     const search::Range range = range_of_32(x);
     const float extreme = -range.low > range.high ? range.low : range.high;
-    if (!(std::fabs(extreme) > 0x1p-12f && std::fabs(extreme) < 0x1p18f)) return {};
+    if (!(std::fabs(extreme) > 40 * kSmallestUnit && std::fabs(extreme) < 0x1p18f)) return {};
     constexpr int kHalf = 1 << (BITS - 1);
     const Stored first = stored_scale(coarse_scale<BITS>(x, extreme));
     if (first.bits == 0) return {};
@@ -171,16 +183,17 @@ void q5_0_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
 
 // ---- Q8_0 ------------------------------------------------------------------------------------------------------------
 
-// The best of 16 neighbouring halves, from the one that brings the extreme element to about -128.4 on.
+// The best of 16 halves, from the one that brings the extreme element to about -128.4 on.
 QUANT_INLINE Stored byte_scale(const float* x) {
     const search::Range range = range_of_32(x);
     const bool negative = -range.low > range.high;  // the sign of the extreme element
     const float size = negative ? -range.low : range.high, other = negative ? range.high : -range.low;
     const Stored first = stored_scale(size * (1 / 128.4f));
     if (first.bits == 0 || size > 0x1p20f) return {};
+    // Every fourth half, of the subnormal ones those that are about as far apart.
+    const int units = first.bits < 0x400 ? std::max(first.bits >> 8, 1) : 4;
     float value[kLanes];
-    const uint32_t bits = std::bit_cast<uint32_t>(first.value);
-    for (uint32_t i = 0; i < kLanes; ++i) value[i] = std::bit_cast<float>(bits + (i << 15));
+    for (int i = 0; i < kLanes; ++i) value[i] = f16_to_f32(static_cast<uint16_t>(first.bits + i * units));
     const Floats d = Floats::load(value), inv = Floats::all(1) / d;
     Floats error = Floats::all(0);
     for (int i = 0; i < 32; ++i) {
@@ -212,7 +225,6 @@ void q8_0_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
     }
 }
 
-constexpr UnweightedEncoders kEncoders = {q8_0_row, q4_0_row, q5_0_row};
 
 }  // namespace
 }  // namespace quant
