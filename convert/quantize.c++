@@ -78,6 +78,23 @@ void add_file_options(Options& options, Settings& s) {
                  [&o](const std::string& row) { return o.override_metadata.push_back(row), Status{}; });
 }
 
+// The adapter beside the output.
+void add_correction_options(Options& options, QuantizeOptions& o) {
+    options.call("--lowrank", "R", "with --calibrate: an adapter of rank R (or 10%: of each matrix) that makes up for rounding, for --lora",
+                 [&o](const std::string& text) -> Status {
+                     const bool percent = text.ends_with('%');
+                     const auto number = parse_real(std::string_view(text).substr(0, text.size() - percent));
+                     if (!number || *number <= 0 || *number > (percent ? 100 : 4096) || (!percent && *number != std::floor(*number)))
+                         return usage_error("expected a rank from 1 to 4096 or a share such as 10%, found '" + escaped(text) + "'");
+                     o.correction.rank = percent ? RankChoice{0, *number / 100} : RankChoice{static_cast<int64_t>(*number), 0};
+                     return {};
+                 });
+    options.text("--lowrank-file", "FILE", "where it is written (default: OUT-lowrank.gguf)", &o.correction_path);
+    options.call("--activations", "FORM", "it makes up for activations of int8 or int4 too, as eval --activations rounds them",
+                 [&o](const std::string& text) { return parse_activations(text, &o.correction.activations); });
+    options.flag("--rotate-activations", "which are rounded times a Hadamard matrix", &o.correction.activations.rotate);
+}
+
 // The text that a model is run on, and what is made of it.
 void add_calibration_options(Options& options, QuantizeOptions& o) {
     options.call("--calibrate", "TEXT", "round with error feedback on this text: slower, much closer to the original; repeatable",
@@ -112,6 +129,7 @@ Options describe(Settings& s) {
     options.flag("--force", "replace an existing output", &o.force);
     options.text("--imatrix", "FILE", "importance matrix, GGUF or .dat", &o.importance_path);
     add_calibration_options(options, o);
+    add_correction_options(options, o);
     options.flag("--keep-mix", "with --calibrate: the formats of the mix; without it they are chosen anew for its size", &o.keep_mix);
     options.call("--target-size", "SIZE", "with --calibrate: choose formats for a file of at most SIZE, for example 700M",
                  [&o](const std::string& size) -> Status {
@@ -234,6 +252,10 @@ std::string json_report(const Settings& s, const QuantizeReport& report) {
         json.member("zeroed", total.zeroed);
         if (report.few_levels) write_few_levels(json, *report.few_levels);
         if (report.estimated_divergence >= 0) json.member("estimated_divergence", report.estimated_divergence);
+        if (report.corrected > 0) {
+            json.member("corrected", static_cast<uint64_t>(report.corrected));
+            json.member("correction_weights", static_cast<uint64_t>(report.correction_weights));
+        }
         if (report.calibration_windows > 0) {
             json.member("calibration_windows", report.calibration_windows);
             json.member("calibration_seconds", report.calibration_seconds);
@@ -322,6 +344,8 @@ std::string summary_line(const Settings& s, const QuantizeReport& report) {
     if (report.calibration_windows > 0)
         line += format_text(", calibrated on %lld windows in %.0f s", static_cast<long long>(report.calibration_windows),
                             report.calibration_seconds);
+    if (report.corrected > 0)
+        line += format_text("; %zu matrices corrected by %zu weights in F16 beside it", report.corrected, report.correction_weights);
     if (total.zeroed > 0) line += format_text(", %llu weights set to 0", static_cast<unsigned long long>(total.zeroed));
     line += "\n";
     return report.few_levels && report.few_levels->native() ? line + describe(*report.few_levels) + "\n" : line;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "convert/calibrate/correction.h"
 #include "convert/calibrate/options.h"
 #include "convert/few_levels.h"
 #include "convert/plan/plan.h"
@@ -61,6 +62,8 @@ struct QuantizeOptions {
     uint64_t target_bytes = 0;
     float target_bits = 0;
     std::string like;
+    CorrectionOptions correction;  // low-rank matrices beside the output; rank 0: none
+    std::string correction_path;   // of that adapter; empty: beside the output
     std::string plan_file;  // the chosen formats as rows for --tensor-type-file; empty: none
     std::string report_file;                // an HTML page on the result; empty: none
     std::vector<std::string> report_texts;  // to judge it on; empty: what the calibration texts have left
@@ -77,6 +80,7 @@ struct QuantizeReport {
     uint64_t source_tensor_bytes = 0, tensor_bytes = 0, weights = 0;
     int threads = 0;
     int64_t calibration_windows = 0;
+    size_t corrected = 0, correction_weights = 0;  // matrices that the adapter (the last of outputs) is for, its weights
     double estimated_divergence = -1;  // of plain rounding with the formats chosen, nats per token; -1: not measured
     double seconds = 0, calibration_seconds = 0;
 

@@ -16,6 +16,7 @@
 #include "convert/import/source.h"
 #include "convert/plan/budget.h"
 #include "convert/plan/metadata_override.h"
+#include "convert/correct_output.h"
 #include "convert/quantize.h"
 #include "convert/quantize_report.h"
 #include "convert/runnable.h"
@@ -361,6 +362,7 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
     TRY(check_rounding(options));
     LET(recipe, find_recipe(options.type));
     LET(job, prepare(options, recipe, report));
+    TRY(check_correction(options, job.output, job.writer.inputs));
     count_bytes(job, report);
     report.threads = options.threads > 0 ? options.threads : default_threads();
     if (options.dry_run) {
@@ -394,6 +396,7 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
     TRY(writer.finish());
     report.output_bytes = writer.total_bytes();
     report.outputs = writer.paths();
+    TRY(correct_output(options, report));
     report.few_levels = few_levels(report.plan, report.errors);
     if (report.few_levels && !report.few_levels->native()) {
         if (options.measure_few_levels)

@@ -92,4 +92,12 @@ Result<RoundedTensors> Calibrator::round(const Plan& plan) {
                               });
 }
 
+Result<Corrections> Calibrator::correct(const Model& rounded, CorrectionOptions options) {
+    options.window = window_;
+    options.memory = memory_;
+    return find_corrections(*model_, rounded, tokens_, options, *pool_, [this](int64_t done, int64_t total, const std::string& what) {
+        return !progress_ || progress_("correct", done, total, what);
+    });
+}
+
 }  // namespace quant

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "base/threads.h"
+#include "convert/calibrate/correction.h"
 #include "convert/calibrate/options.h"
 #include "convert/calibrate/sensitivity.h"
 #include "convert/plan/plan.h"
@@ -34,6 +35,10 @@ public:
     Result<ImportanceMatrix> importance();
     // Rounds what the plan quantizes.
     Result<RoundedTensors> round(const Plan& plan);
+
+    // Low-rank matrices that make up for what rounding did; `rounded` is the model in other formats. Window and memory of
+    // `options` are the calibration's.
+    Result<Corrections> correct(const Model& rounded, CorrectionOptions options);
 
     int64_t windows() const { return static_cast<int64_t>(tokens_.size()) / window_; }
     const std::string& dataset() const { return dataset_; }  // file names without folders, for the output's metadata

@@ -70,8 +70,16 @@ Status PartRunner::load_with_sites(int32_t layer, std::vector<Site>& sites) {
     return start(std::move(made), output);
 }
 
+Status PartRunner::load_keeping(int32_t layer, ValueId earlier, ValueId last) {
+    PartGraph made = build(Part::layer, layer);
+    made.graph.keep(earlier);
+    made.graph.end_at(last);
+    return start(std::move(made), last);
+}
+
 PartGraph PartRunner::build(Part part, int32_t layer) const {
-    return build_part(model_->architecture(), model_->config(), *weights_, {window_, window_}, part, layer);
+    return build_part(model_->architecture(), model_->config(), *weights_,
+                      {window_, window_, {}, {}, activations_, corrections_}, part, layer);
 }
 
 Status PartRunner::start(PartGraph made, ValueId output) {

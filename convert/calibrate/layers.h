@@ -56,6 +56,13 @@ public:
     Status load_until(Part part, int32_t layer, ValueId until);
     // Loads a layer whose sites' inputs can be read after each run.
     Status load_with_sites(int32_t layer, std::vector<Site>& sites);
+    // Loads a layer up to `last`; `earlier` can be read after each run, too.
+    Status load_keeping(int32_t layer, ValueId earlier, ValueId last);
+    // From the next load on: activations rounded, products corrected. `corrections` may grow between loads.
+    void extend(const ActivationForm& activations, const LowRankParts* corrections) {
+        activations_ = activations;
+        corrections_ = corrections;
+    }
     Tensor value(ValueId kept) const { return executor_->value(kept); }
     // Called after each node of the loaded graph, until the next load.
     void observe(Executor::Observer observer) { executor_->observe(std::move(observer)); }
@@ -75,6 +82,8 @@ private:
     const Model* model_ = nullptr;
     const Weights* weights_ = nullptr;
     int64_t window_ = 0;
+    ActivationForm activations_;
+    const LowRankParts* corrections_ = nullptr;
     ThreadPool* pool_ = nullptr;
     KvCache cache_;
     std::vector<int32_t> positions_;

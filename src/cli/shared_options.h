@@ -10,6 +10,7 @@
 #include "cli/options.h"
 #include "kernels/kernels.h"
 #include "model/adapter.h"
+#include "model/session.h"
 
 namespace quant {
 
@@ -22,6 +23,9 @@ void add_batch(Options& options, int64_t* target);
 Result<KvType> parse_kv_type(std::string_view name);
 void add_cache_types(Options& options, KvType* k_type, KvType* v_type);  // -ctk and -ctv
 const char* kv_type_name(KvType type);
+
+// "int4", one scale per token, or "int4,g32", one per 32 values; 2 to 8 bits.
+Status parse_activations(const std::string& text, ActivationForm* out);
 
 struct AdapterChoice {
     std::string path;

@@ -85,13 +85,18 @@ private:
     ValueId adapted(const std::string& name, const TensorInfo* w, ValueId y, const First& first) {
         for (size_t i = 0; i < options_.adapters.size(); ++i) {
             const AppliedAdapter& used = options_.adapters[i];
-            const Adapter::LowRank part = used.adapter->find(w->name);
-            if (!part.a) continue;
-            const std::string at = name + ".lora" + std::to_string(i);
-            const ValueId low = scaled(at + "_scaled", first(at + "_a", part.a), used.scale * part.scale);
-            y = g_.add(at + "_added", g_.matmul(at + "_b", weight(part.b), low), y);
+            y = with_low_rank(name + ".lora" + std::to_string(i), used.adapter->find(w->name), used.scale, y, first);
         }
-        return y;
+        if (!options_.corrections) return y;
+        const auto found = options_.corrections->find(w->name);
+        return found == options_.corrections->end() ? y : with_low_rank(name + ".corrected", found->second, 1, y, first);
+    }
+
+    template <class First>
+    ValueId with_low_rank(const std::string& at, const Adapter::LowRank& part, float scale, ValueId y, const First& first) {
+        if (!part.a) return y;
+        const ValueId low = scaled(at + "_scaled", first(at + "_a", part.a), scale * part.scale);
+        return g_.add(at + "_added", g_.matmul(at + "_b", weight(part.b), low), y);
     }
 
     ValueId norm(const std::string& name, ValueId x, const TensorInfo* gain, const TensorInfo* bias) {

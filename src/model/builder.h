@@ -2,7 +2,9 @@
 // is wired.
 #pragma once
 
+#include <map>
 #include <span>
+#include <string>
 
 #include "model/adapter.h"
 #include "model/architecture.h"
@@ -14,12 +16,15 @@
 
 namespace quant {
 
+using LowRankParts = std::map<std::string, Adapter::LowRank, std::less<>>;  // by the name of the weight
+
 struct BuildOptions {
     int64_t context = 0;  // positions of the session: decides between longrope's two sets of factors
     int64_t batch = 1;    // the most tokens of one run
     std::span<const AppliedAdapter> adapters{};  // each checked against the model
     KvMixing mixing{};                           // how keys and values lie in the cache
     ActivationForm activations{};
+    const LowRankParts* corrections = nullptr;  // more of what adapters add
 };
 
 struct ModelGraph {
