@@ -2,6 +2,7 @@
 #include "convert/correct_output.h"
 
 #include <chrono>
+#include <utility>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -29,11 +30,11 @@ Status check_correction(const QuantizeOptions& options, const std::string& outpu
     return AtomicFile::check(correction_path(options, output), options.force, inputs);
 }
 
-Status correct_output(const QuantizeOptions& options, QuantizeReport& report) {
+Status correct_output(const QuantizeOptions& options, std::shared_ptr<const Model> original, QuantizeReport& report) {
     if (options.correction.rank.rank == 0 && options.correction.rank.share == 0) return {};
     const auto started = std::chrono::steady_clock::now();
     LET(rounded, Model::load(report.outputs.front()));
-    LET(calibrator, Calibrator::open(options.input, options.calibration, report.threads, options.calibration_progress));
+    LET(calibrator, Calibrator::open(std::move(original), options.calibration, report.threads, options.calibration_progress));
     LET(corrections, calibrator.correct(*rounded, options.correction));
     if (corrections.empty()) {
         report.warnings.push_back("--lowrank: no quantized matrix in the layers, no adapter written");

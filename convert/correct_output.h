@@ -2,6 +2,7 @@
 #pragma once
 
 #include "convert/quantize.h"
+#include "model/model.h"
 
 namespace quant {
 
@@ -11,7 +12,7 @@ std::string correction_path(const QuantizeOptions& options, const std::string& o
 // Before long work begins. Error "usage": a rank without texts to find it on, or what would be replaced.
 Status check_correction(const QuantizeOptions& options, const std::string& output, const std::vector<FileId>& inputs);
 
-// Reads the finished output, writes the adapter, tells the report. Nothing without a rank.
-Status correct_output(const QuantizeOptions& options, QuantizeReport& report);
+// Reads the finished output, writes the adapter, tells the report. Nothing without a rank. `original` is the model that was rounded.
+Status correct_output(const QuantizeOptions& options, std::shared_ptr<const Model> original, QuantizeReport& report);
 
 }  // namespace quant

@@ -396,7 +396,7 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
     TRY(writer.finish());
     report.output_bytes = writer.total_bytes();
     report.outputs = writer.paths();
-    TRY(correct_output(options, report));
+    TRY(correct_output(options, job.model, report));
     report.few_levels = few_levels(report.plan, report.errors);
     if (report.few_levels && !report.few_levels->native()) {
         if (options.measure_few_levels)
