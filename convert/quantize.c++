@@ -109,6 +109,18 @@ void add_calibration_options(Options& options, QuantizeOptions& o) {
                      o.rounding = found->second;
                      return {};
                  });
+    options.call("--transform", "LIST",
+                 "fold into the weights what makes rounding better, the function unchanged: none, auto, or some of " + transform_names() +
+                     ", separated by commas (default: with --calibrate what scales channels)",
+                 [&o](const std::string& list) { return parse_transforms(list, o.transforms); });
+    options.call_flag("--no-gate", "transforms stay even where nothing is gained or nothing was measured",
+                      [&o]() { return o.transforms.gate = false, Status(); });
+    options.call("--seed", "N", "of random rotations (default 0)", [&o](const std::string& text) -> Status {
+        LET(seed, parse_integer(text));
+        if (seed < 0) return usage_error("expected 0 or more");
+        o.transforms.seed = static_cast<uint64_t>(seed);
+        return {};
+    });
     options.integer("--calibrate-chunks", "N", "at most so many windows of it, -1 = all (default 128)", &o.calibration.windows, -1,
                     int64_t{1} << 30);
     options.integer("--calibrate-ctx", "N", "tokens of a window (default 512)", &o.calibration.window, 16, 1 << 20);
@@ -225,6 +237,22 @@ void write_few_levels(JsonWriter& json, const FewLevels& found) {
     json.end_object();
 }
 
+void write_gains(JsonWriter& json, const TransformGains& gains) {
+    json.key("transforms");
+    json.begin_array();
+    for (const TransformGain& gain : gains) {
+        json.begin_object();
+        json.member("layer", gain.layer);
+        json.member("place", gain.site);
+        json.member("transform", gain.transform);
+        json.member("loss_before", gain.loss_before);
+        json.member("loss_after", gain.loss_after);
+        json.member("kept", gain.kept);
+        json.end_object();
+    }
+    json.end_array();
+}
+
 std::string json_report(const Settings& s, const QuantizeReport& report) {
     std::string text;
     JsonWriter json(text);
@@ -261,6 +289,7 @@ std::string json_report(const Settings& s, const QuantizeReport& report) {
             json.member("calibration_seconds", report.calibration_seconds);
         }
     }
+    write_gains(json, report.transform_gains);
     json.key("warnings");
     json.begin_array();
     for (const std::string& warning : report.warnings) json.value(warning);
@@ -315,7 +344,18 @@ std::string short_plan(const QuantizeReport& report) {
                    std::to_string(sum.bytes),
                    format_text("%.4g", 8.0 * static_cast<double>(sum.bytes) / static_cast<double>(sum.weights))});
     for (const auto& [note, tensors] : noted) notes += format_text("  %zu tensors ", tensors) + note + "\n";
+    for (const std::string& note : report.transform_notes) notes += "  " + note + "\n";
     return table.plain() + fallbacks + notes;
+}
+
+// What was measured at each place, for --verbose.
+std::string all_gains(const TransformGains& gains) {
+    if (gains.empty()) return "";
+    Table table({{"  layer", true}, {"place"}, {"transform"}, {"loss before", true}, {"after", true}, {""}});
+    for (const TransformGain& gain : gains)
+        table.row({gain.layer < 0 ? "  all" : "  " + std::to_string(gain.layer), gain.site, gain.transform,
+                   format_text("%.4g", gain.loss_before), format_text("%.4g", gain.loss_after), gain.kept ? "kept" : "left out"});
+    return table.plain();
 }
 
 std::string header_line(const Settings& s, const QuantizeReport& report) {
@@ -389,7 +429,7 @@ Status quantize_command(Arguments arguments) {
     if (s.quiet) return {};
     if (!s.options.dry_run) log_verbose(format_text("%d threads", report.threads));
     const bool every = s.options.dry_run || s.verbose;
-    return write_output(header_line(s, report) + (every ? all_tensors(report) : "") + short_plan(report) +
+    return write_output(header_line(s, report) + (every ? all_tensors(report) + all_gains(report.transform_gains) : "") + short_plan(report) +
                         summary_line(s, report));
 }
 

@@ -13,6 +13,7 @@
 #include "convert/few_levels.h"
 #include "convert/plan/plan.h"
 #include "convert/stream/stream.h"
+#include "convert/transforms/transforms.h"
 
 namespace quant {
 
@@ -67,6 +68,7 @@ struct QuantizeOptions {
     std::string plan_file;  // the chosen formats as rows for --tensor-type-file; empty: none
     std::string report_file;                // an HTML page on the result; empty: none
     std::vector<std::string> report_texts;  // to judge it on; empty: what the calibration texts have left
+    TransformRequest transforms;                                // by default what helps, if there are calibration texts
     bool measure_few_levels = true;  // perplexity where two or three values per weight do not hold the source's
 };
 
@@ -76,6 +78,8 @@ struct QuantizeReport {
     std::optional<FewLevels> few_levels;  // for formats of two or three values
     std::vector<std::string> outputs;  // paths written, or planned
     std::vector<std::string> warnings;
+    TransformGains transform_gains;            // by place, as measured
+    std::vector<std::string> transform_notes;  // a line for each transform
     uint64_t input_bytes = 0, output_bytes = 0;  // of files
     uint64_t source_tensor_bytes = 0, tensor_bytes = 0, weights = 0;
     int threads = 0;

@@ -122,7 +122,7 @@ void collect_warnings(const Plan& plan, const ImportanceMatrix* importance, cons
 
 // Everything a run needs before the first byte is written.
 struct Job {
-    std::unique_ptr<Source> source;
+    std::shared_ptr<const Source> source;
     std::optional<ImportanceMatrix> importance;
     TensorPatterns patterns;
     Metadata metadata;
@@ -132,7 +132,7 @@ struct Job {
     std::shared_ptr<const Model> model;  // that calibration ran; null: none
 };
 
-Result<Plan> plan_job(const QuantizeOptions& options, const Recipe& recipe, Job& job) {
+Result<Plan> plan_of(const Source& source, const QuantizeOptions& options, const Recipe& recipe, const Job& job) {
     PlanOptions choices;
     choices.recipe = recipe;
     choices.pure = options.pure;
@@ -143,8 +143,8 @@ Result<Plan> plan_job(const QuantizeOptions& options, const Recipe& recipe, Job&
     TRY(set_format("--token-embedding-type", options.embedding_format, choices.embedding_format));
     choices.patterns = &job.patterns;
     choices.importance = job.importance ? &*job.importance : nullptr;
-    choices.exact_formats = [&source = *job.source](size_t tensor) { return source.exact_formats(tensor); };
-    return make_plan(job.metadata, job.source->tensors(), choices);
+    choices.exact_formats = [&source](size_t tensor) { return source.exact_formats(tensor); };
+    return make_plan(job.metadata, source.tensors(), choices);
 }
 
 // The model to convert, with adapters merged into it.
@@ -168,7 +168,7 @@ Status add_notes(const Source& source, QuantizeReport& report) {
         PlannedTensor& tensor = plan.tensors[i];
         const Format& format = *tensor.out.format;
         if (source.changed(i) && tensor.copies() && (!format.encodes || format.needs_importance || format.head))
-            return usage_error("tensor " + tensor.out.name + ": cannot be encoded again as " + format.name + " after merging; name a type");
+            return usage_error("tensor " + tensor.out.name + ": cannot be encoded again as " + format.name + " after a change; name a type");
         again += source.changed(i) && tensor.from->kind == FormatKind::block;
         tensor.note = source.note(i, format);
     }
@@ -188,6 +188,16 @@ void set_kept_type(const Plan& plan, Metadata& metadata) {
     else metadata.erase("general.file_type");
 }
 
+// What each tensor of the source becomes.
+Status plan_job(const QuantizeOptions& options, const Recipe& recipe, QuantizeReport& report, Job& job) {
+    LET(plan, plan_of(*job.source, options, recipe, job));
+    report.plan = std::move(plan);
+    TRY(add_notes(*job.source, report));
+    if (recipe.keep) set_kept_type(report.plan, job.metadata);
+    job.tensors = planned_tensors(report.plan);
+    return {};
+}
+
 Result<Job> prepare(const QuantizeOptions& options, const Recipe& recipe, QuantizeReport& report) {
     Job job;
     LET(patterns, read_patterns(options));
@@ -199,12 +209,8 @@ Result<Job> prepare(const QuantizeOptions& options, const Recipe& recipe, Quanti
     const ImportanceMatrix* matrix = job.importance ? &*job.importance : nullptr;
     LET(metadata, output_metadata(job.source->metadata(), recipe, matrix, options));
     job.metadata = std::move(metadata);
-    LET(plan, plan_job(options, recipe, job));
-    report.plan = std::move(plan);
     report.warnings = job.source->warnings();
-    TRY(add_notes(*job.source, report));
-    if (recipe.keep) set_kept_type(report.plan, job.metadata);
-    job.tensors = planned_tensors(report.plan);
+    TRY(plan_job(options, recipe, report, job));
     job.output = options.output.empty() ? default_output(options.input, recipe.name) : options.output;
     job.writer.force = options.force;
     job.writer.inputs = job.source->files();
@@ -238,7 +244,7 @@ Result<uint64_t> size_limit(const QuantizeOptions& options, const QuantizeReport
     if (options.target_bits > 0) return static_cast<uint64_t>(static_cast<double>(options.target_bits) / 8 * static_cast<double>(report.weights));
     if (options.like.empty()) return planned_bytes(job, report.plan);
     LET(recipe, find_recipe(options.like));
-    LET(plan, plan_job(options, recipe, job));
+    LET(plan, plan_of(*job.source, options, recipe, job));
     return planned_bytes(job, plan);
 }
 
@@ -309,15 +315,61 @@ Status weigh_by_texts(const QuantizeOptions& options, Calibrator& calibrator, Qu
     return set_importance(&*job.importance, report.plan);
 }
 
-// Tensors rounded with error feedback, and how they came about in the output's metadata. Empty without calibration texts.
-Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport& report, Job& job) {
-    if (options.calibration.texts.empty()) return RoundedTensors();
+Status check_calibration(const QuantizeOptions& options, const Job& job) {
+    if (options.calibration.texts.empty()) return {};
     // Long work is not begun for an output that would be refused afterwards.
     if (options.split_max_bytes == 0 && !options.keep_split) TRY(AtomicFile::check(job.output, options.force, job.writer.inputs));
     if (!options.plan_file.empty()) TRY(AtomicFile::check(options.plan_file, options.force, job.writer.inputs));
+    return {};
+}
+
+// What scales channels by itself: not of models with two or three values per weight, nor of what is encoded already.
+bool transforms_by_default(const QuantizeOptions& options, const Plan& plan) {
+    const bool weighed = !options.calibration.texts.empty() && options.importance_path.empty() && options.rounding != Rounding::nearest;
+    const auto encoded = [](const PlannedTensor& tensor) { return tensor.from->kind == FormatKind::block || tensor.repacked; };
+    return weighed && !few_levels(plan, {}) && std::none_of(plan.tensors.begin(), plan.tensors.end(), encoded);
+}
+
+// Folds transforms into the source and plans anew. Short texts: none by default.
+Status transform(const QuantizeOptions& options, const Recipe& recipe, QuantizeReport& report, Job& job) {
+    TransformRequest request = options.transforms;
+    request.automatic = request.automatic && transforms_by_default(options, report.plan);
+    if (!request.automatic && request.list.empty()) return {};
+    if (!options.importance_path.empty())
+        return usage_error("--transform changes the channels that --imatrix weighs: give --calibrate TEXT instead");
+    ThreadPool pool(report.threads);
+    TransformText text;
+    text.window = options.calibration.window;
+    text.memory = options.calibration.memory;
+    if (!options.calibration.texts.empty()) {
+        LET(model, load_runnable(options, job.output));
+        job.model = model;
+        text.model = std::move(model);
+        LET(tokens, calibration_windows(*text.model, options.calibration));
+        text.tokens = std::move(tokens);
+        text.progress = [&](int64_t done, int64_t total, const std::string& what) {
+            return !options.calibration_progress || options.calibration_progress("transform", done, total, what);
+        };
+        const int64_t windows = static_cast<int64_t>(text.tokens.size()) / text.window;
+        if (request.automatic && windows < SplitWindows::kHeldOut) return {};
+    }
+    LET(made, apply_transforms(job.source, request, [&](const Source& source) { return plan_of(source, options, recipe, job); }, text, pool));
+    report.transform_gains = std::move(made.gains);
+    report.transform_notes = std::move(made.notes);
+    if (made.source == job.source) return {};
+    job.source = std::move(made.source);
+    job.model = std::move(made.model);
+    return plan_job(options, recipe, report, job);
+}
+
+// Tensors rounded with error feedback, and how they came about in the output's metadata. Empty without calibration texts.
+Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport& report, Job& job) {
+    if (options.calibration.texts.empty()) return RoundedTensors();
     const auto started = std::chrono::steady_clock::now();
-    LET(model, load_runnable(options, job.output));
-    job.model = std::move(model);
+    if (!job.model) {
+        LET(model, load_runnable(options, job.output));
+        job.model = std::move(model);
+    }
     LET(calibrator, Calibrator::open(job.model, options.calibration, report.threads, options.calibration_progress));
     Metadata& metadata = job.metadata;
     metadata.set("quantize.calibration.dataset", Value::of_string(calibrator.dataset()));
@@ -363,8 +415,12 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
     LET(recipe, find_recipe(options.type));
     LET(job, prepare(options, recipe, report));
     TRY(check_correction(options, job.output, job.writer.inputs));
-    count_bytes(job, report);
     report.threads = options.threads > 0 ? options.threads : default_threads();
+    if (!options.dry_run) {
+        TRY(check_calibration(options, job));
+        TRY(transform(options, recipe, report, job));
+    }
+    count_bytes(job, report);
     if (options.dry_run) {
         LET(bytes, planned_bytes(job, report.plan));
         report.output_bytes = bytes;

@@ -49,6 +49,9 @@ Status report_on(const QuantizeOptions& options, const QuantizeReport& report, c
     subject.how = how_made(options, report);
     subject.source = &source;
     for (const PlannedTensor& tensor : report.plan.tensors) subject.why[tensor.out.name] = tensor.reason;
+    for (const TransformGain& gain : report.transform_gains)
+        subject.gains.push_back({gain.layer < 0 ? gain.site : "blk." + std::to_string(gain.layer) + " " + gain.site, gain.transform,
+                                 gain.loss_before, gain.loss_after, gain.kept});
     subject.model = std::move(model);
     if (options.report_texts.empty() && options.calibration.texts.empty()) {
         subject.text_note = "Not measured: no text was given (--report-text TEXT).";

@@ -100,6 +100,8 @@ public:
     static Result<Gguf> open(const std::string& path, MappedFile::Mode mode = MappedFile::Mode::map);
     // Parses one file's bytes (tests, fuzzing); `origin` is used in messages. Bytes must outlive the object.
     static Result<Gguf> parse(Bytes bytes, const std::string& origin);
+    // A model that lies in no file: names differ, shapes and sizes are checked already, `data` outlives the object.
+    static Gguf of(Metadata metadata, std::vector<TensorInfo> tensors);
 
     const Metadata& metadata() const { return metadata_; }
     const std::vector<TensorInfo>& tensors() const { return tensors_; }

@@ -260,6 +260,15 @@ Result<Gguf> Gguf::parse(Bytes bytes, const std::string& origin) {
     return file;
 }
 
+Gguf Gguf::of(Metadata metadata, std::vector<TensorInfo> tensors) {
+    Gguf file;
+    file.path_ = metadata.origin;
+    file.metadata_ = std::move(metadata);
+    file.tensors_ = std::move(tensors);
+    file.index_.build(file.tensors_.size(), [&](size_t i) { return std::string_view(file.tensors_[i].name); });
+    return file;
+}
+
 const TensorInfo* Gguf::find(std::string_view name) const {
     const auto at = index_.find(name, [&](size_t i) { return std::string_view(tensors_[i].name); });
     return at ? &tensors_[*at] : nullptr;
