@@ -55,7 +55,13 @@ double energy(const std::vector<float>& e, const std::vector<float>& gram, int64
 
 // The Gram matrix of inverse(M) x.
 std::vector<float> mapped(std::vector<float> gram, int64_t cols, const ChannelMap& map) {
-    std::vector<float> column(static_cast<size_t>(cols));
+    std::vector<float> column(static_cast<size_t>(cols), 1.0f);
+    if (map.block() == 1) {
+        map.on_maker(column.data(), cols, 0);
+        for (size_t i = 0; i < column.size(); ++i)
+            for (size_t j = 0; j < column.size(); ++j) gram[i * column.size() + j] *= column[i] * column[j];
+        return gram;
+    }
     for (int64_t i = 0; i < cols; ++i) map.on_maker(gram.data() + i * cols, cols, 0);
     for (int64_t j = 0; j < cols; ++j) {
         for (int64_t i = 0; i < cols; ++i) column[static_cast<size_t>(i)] = gram[static_cast<size_t>(i * cols + j)];
