@@ -27,6 +27,7 @@ struct Dotprod {
     template <int kColumns>
     static void sixteen(const int8_t* w, const int8_t* codes, int64_t stride, int32x4_t (&sum)[kColumns][2]) {
         int8x16_t x[kColumns];
+#pragma GCC unroll 4
         for (int t = 0; t < kColumns; ++t) x[t] = vld1q_s8(codes + t * stride);
         step<kColumns, 0>(w, x, sum);
         step<kColumns, 1>(w + 4 * kRows, x, sum);
@@ -38,6 +39,7 @@ struct Dotprod {
     static void multiply(const Panel& panel, int64_t groups, const Columns& x, float (*out)[kRows]) {
         constexpr int kParts = 32 / kind.group;
         float32x4_t total[kColumns][2];
+#pragma GCC unroll 4  // this one and the next: else the sums live in memory
         for (int t = 0; t < kColumns; ++t) total[t][0] = total[t][1] = vdupq_n_f32(0);
         for (int64_t g = 0; g < groups; ++g) {
             const int8_t* w = panel.codes + g * 32 * kRows;
@@ -45,6 +47,7 @@ struct Dotprod {
 #pragma GCC unroll 2
             for (int part = 0; part < kParts; ++part) {
                 int32x4_t sum[kColumns][2];
+#pragma GCC unroll 4
                 for (int t = 0; t < kColumns; ++t) sum[t][0] = sum[t][1] = vdupq_n_s32(0);
                 sixteen<kColumns>(w + part * 16 * kRows, codes + 16 * part, x.codes_stride, sum);
                 if constexpr (kParts == 1) sixteen<kColumns>(w + 16 * kRows, codes + 16, x.codes_stride, sum);
@@ -59,6 +62,7 @@ struct Dotprod {
             }
         }
         if constexpr (kind.minimum) add_minima<kind, kColumns>(panel, groups, x, total);
+#pragma GCC unroll 4
         for (int t = 0; t < kColumns; ++t) {
             vst1q_f32(out[t], total[t][0]);
             vst1q_f32(out[t] + 4, total[t][1]);

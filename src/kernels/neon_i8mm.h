@@ -18,11 +18,14 @@ struct I8mm {
         constexpr int kParts = 32 / kind.group, kPairs = (kColumns + 1) / 2;
         const auto second = [](int pair) { return 2 * pair + 1 < kColumns ? 2 * pair + 1 : 2 * pair; };
         float32x4_t total[4][kPairs];
+#pragma GCC unroll 4
         for (int p = 0; p < 4; ++p) {
+#pragma GCC unroll 2
             for (int q = 0; q < kPairs; ++q) total[p][q] = vdupq_n_f32(0);
         }
         for (int64_t g = 0; g < groups; ++g) {
             float32x4_t xs[kPairs];  // scales of columns 2q, 2q+1, 2q, 2q+1
+#pragma GCC unroll 2
             for (int q = 0; q < kPairs; ++q) {
                 const float32x2_t both = {x.scales[2 * q * x.scales_stride + g], x.scales[second(q) * x.scales_stride + g]};
                 xs[q] = vcombine_f32(both, both);
@@ -32,12 +35,15 @@ struct I8mm {
                 const int8_t* w = panel.codes + (g * 32 + part * kind.group) * kRows;
                 const int8_t* codes = x.codes + 32 * g + part * kind.group;
                 int32x4_t sum[4][kPairs];
+#pragma GCC unroll 4
                 for (int p = 0; p < 4; ++p) {
+#pragma GCC unroll 2
                     for (int q = 0; q < kPairs; ++q) sum[p][q] = vdupq_n_s32(0);
                 }
 #pragma GCC unroll 4
                 for (int k = 0; k < kind.group; k += 8) {
                     int8x16_t xk[kPairs];
+#pragma GCC unroll 2
                     for (int q = 0; q < kPairs; ++q) {
                         xk[q] = vcombine_s8(vld1_s8(codes + 2 * q * x.codes_stride + k), vld1_s8(codes + second(q) * x.codes_stride + k));
                     }
@@ -53,6 +59,7 @@ struct I8mm {
                 for (int half = 0; half < 2; ++half) {
                     const float32x4_t four = vld1q_f32(scale + 4 * half);
                     const float32x4_t first = vzip1q_f32(four, four), last = vzip2q_f32(four, four);
+#pragma GCC unroll 2
                     for (int q = 0; q < kPairs; ++q) {
                         float32x4_t& upper = total[2 * half][q];
                         float32x4_t& lower = total[2 * half + 1][q];
@@ -63,7 +70,9 @@ struct I8mm {
             }
         }
         float32x4_t columns[kColumns][2];
+#pragma GCC unroll 4
         for (int t = 0; t < kColumns; ++t) {
+#pragma GCC unroll 2
             for (int half = 0; half < 2; ++half) {
                 const float32x4_t a = total[2 * half][t / 2], b = total[2 * half + 1][t / 2];
                 columns[t][half] = t % 2 ? vuzp2q_f32(a, b) : vuzp1q_f32(a, b);

@@ -91,6 +91,7 @@ template <PanelKind kind, int kColumns>
 inline void add_minima(const Panel& panel, int64_t groups, const Columns& x, float32x4_t (&total)[kColumns][2]) {
     for (int64_t g = 0; g < groups * (32 / kind.group); ++g) {
         const float32x4_t low = vld1q_f32(panel.minimum[g]), high = vld1q_f32(panel.minimum[g] + 4);
+#pragma GCC unroll 4
         for (int t = 0; t < kColumns; ++t) {
             const float sum = x.sums[t * x.sums_stride + g];
             total[t][0] = vfmaq_n_f32(total[t][0], low, sum);
