@@ -40,18 +40,21 @@ struct I8mm {
 #pragma GCC unroll 2
                     for (int q = 0; q < kPairs; ++q) sum[p][q] = vdupq_n_s32(0);
                 }
-#pragma GCC unroll 4
-                for (int k = 0; k < kind.group; k += 8) {
-                    int8x16_t xk[kPairs];
+#pragma GCC unroll 2
+                for (int k = 0; k < kind.group; k += 16) {
+                    int8x16_t xk[2][kPairs];  // 8 k of both columns of a pair, then the next 8
 #pragma GCC unroll 2
                     for (int q = 0; q < kPairs; ++q) {
-                        xk[q] = vcombine_s8(vld1_s8(codes + 2 * q * x.codes_stride + k), vld1_s8(codes + second(q) * x.codes_stride + k));
+                        const auto a = vreinterpretq_s64_s8(vld1q_s8(codes + 2 * q * x.codes_stride + k));
+                        const auto b = vreinterpretq_s64_s8(vld1q_s8(codes + second(q) * x.codes_stride + k));
+                        xk[0][q] = vreinterpretq_s8_s64(vzip1q_s64(a, b));
+                        xk[1][q] = vreinterpretq_s8_s64(vzip2q_s64(a, b));
                     }
-#pragma GCC unroll 4
-                    for (int p = 0; p < 4; ++p) {
-                        const int8x16_t wk = vld1q_s8(w + k * kRows + 16 * p);
+#pragma GCC unroll 8
+                    for (int i = 0; i < 8; ++i) {
+                        const int8x16_t wk = vld1q_s8(w + k * kRows + 16 * i);
 #pragma GCC unroll 2
-                        for (int q = 0; q < kPairs; ++q) sum[p][q] = vmmlaq_s32(sum[p][q], wk, xk[q]);
+                        for (int q = 0; q < kPairs; ++q) sum[i % 4][q] = vmmlaq_s32(sum[i % 4][q], wk, xk[i / 4][q]);
                     }
                 }
                 const float* scale = panel.scale[kParts * g + part];

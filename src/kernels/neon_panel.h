@@ -89,7 +89,26 @@ inline void multiply_upto(int64_t columns, const Panel& panel, int64_t groups, c
 // Adds what the minima of all groups give: minimum of the group times the sum of its activations.
 template <PanelKind kind, int kColumns>
 inline void add_minima(const Panel& panel, int64_t groups, const Columns& x, float32x4_t (&total)[kColumns][2]) {
-    for (int64_t g = 0; g < groups * (32 / kind.group); ++g) {
+    const int64_t count = groups * (32 / kind.group);
+    int64_t g = 0;
+    for (; g + 4 <= count; g += 4) {
+        float32x4_t sums[kColumns];
+#pragma GCC unroll 4
+        for (int t = 0; t < kColumns; ++t) sums[t] = vld1q_f32(x.sums + t * x.sums_stride + g);
+        const auto add = [&]<int lane>() __attribute__((always_inline)) {
+            const float32x4_t low = vld1q_f32(panel.minimum[g + lane]), high = vld1q_f32(panel.minimum[g + lane] + 4);
+#pragma GCC unroll 4
+            for (int t = 0; t < kColumns; ++t) {
+                total[t][0] = vfmaq_laneq_f32(total[t][0], low, sums[t], lane);
+                total[t][1] = vfmaq_laneq_f32(total[t][1], high, sums[t], lane);
+            }
+        };
+        add.template operator()<0>();
+        add.template operator()<1>();
+        add.template operator()<2>();
+        add.template operator()<3>();
+    }
+    for (; g < count; ++g) {
         const float32x4_t low = vld1q_f32(panel.minimum[g]), high = vld1q_f32(panel.minimum[g] + 4);
 #pragma GCC unroll 4
         for (int t = 0; t < kColumns; ++t) {
