@@ -43,6 +43,8 @@ inline int8x16_t minus(uint8x16_t codes, int offset) {
 }
 inline Codes32 minus(uint8x16_t low, uint8x16_t high, int offset) { return {minus(low, offset), minus(high, offset)}; }
 
+inline Codes32 lowered(Codes32 codes, int8_t by) { return {vsubq_s8(codes.low, vdupq_n_s8(by)), vsubq_s8(codes.high, vdupq_n_s8(by))}; }
+
 // 16 bytes -> 32 nibbles: low ones first, then high ones.
 struct Nibbles {
     uint8x16_t low, high;
@@ -67,6 +69,7 @@ inline Codes32 look_up(const int8_t* table16, const uint8_t* at) {
 
 // ---- units with one scale --------------------------------------------------------------------------------------
 
+// kHalf: the scale is a half at the start, the minimum, if any, the half behind it.
 struct OneScale {
     static constexpr bool kMinimum = false;
     static constexpr int kUnit = 32, kGroup = 32;
@@ -78,6 +81,7 @@ inline void repeat(float value, float* out) {
 }
 
 struct Q8_0 : OneScale {
+    static constexpr bool kHalf = true;
     static constexpr int kBytes = 34;
     static Codes32 codes(const uint8_t* b, int) {
         const auto* q = reinterpret_cast<const int8_t*>(b + 2);
@@ -87,16 +91,18 @@ struct Q8_0 : OneScale {
 };
 
 struct Q4_0 : OneScale {
-    static constexpr int kBytes = 18;
-    static Codes32 codes(const uint8_t* b, int) {
+    static constexpr bool kHalf = true;
+    static constexpr int kBytes = 18, kOffset = 8;
+    static Codes32 raw(const uint8_t* b, int) {
         const Nibbles n = nibbles_split(b + 2);
-        return minus(n.low, n.high, 8);
+        return {vreinterpretq_s8_u8(n.low), vreinterpretq_s8_u8(n.high)};
     }
+    static Codes32 codes(const uint8_t* b, int group) { return lowered(raw(b, group), kOffset); }
     static void scales(const uint8_t* b, float* out) { out[0] = half_at(b); }
 };
 
 struct Q4_1 : OneScale {
-    static constexpr bool kMinimum = true;
+    static constexpr bool kMinimum = true, kHalf = true;
     static constexpr int kBytes = 20;
     static Codes32 codes(const uint8_t* b, int) {
         const Nibbles n = nibbles_split(b + 4);
@@ -107,16 +113,19 @@ struct Q4_1 : OneScale {
 };
 
 struct Q5_0 : OneScale {
-    static constexpr int kBytes = 22;
-    static Codes32 codes(const uint8_t* b, int) {
+    static constexpr bool kHalf = true;
+    static constexpr int kBytes = 22, kOffset = 16;
+    static Codes32 raw(const uint8_t* b, int) {
         const Nibbles n = nibbles_split(b + 6);
-        return minus(vorrq_u8(n.low, bits_to_bytes(b + 2, 16)), vorrq_u8(n.high, bits_to_bytes(b + 4, 16)), 16);
+        return {vreinterpretq_s8_u8(vorrq_u8(n.low, bits_to_bytes(b + 2, 16))),
+                vreinterpretq_s8_u8(vorrq_u8(n.high, bits_to_bytes(b + 4, 16)))};
     }
+    static Codes32 codes(const uint8_t* b, int group) { return lowered(raw(b, group), kOffset); }
     static void scales(const uint8_t* b, float* out) { out[0] = half_at(b); }
 };
 
 struct Q5_1 : OneScale {
-    static constexpr bool kMinimum = true;
+    static constexpr bool kMinimum = true, kHalf = true;
     static constexpr int kBytes = 24;
     static Codes32 codes(const uint8_t* b, int) {
         const Nibbles n = nibbles_split(b + 8);
@@ -127,6 +136,7 @@ struct Q5_1 : OneScale {
 };
 
 struct IQ4_NL : OneScale {
+    static constexpr bool kHalf = true;
     static constexpr int kBytes = 18;
     static Codes32 codes(const uint8_t* b, int) { return look_up(kIq4Levels, b + 2); }
     static void scales(const uint8_t* b, float* out) { out[0] = half_at(b); }
@@ -240,8 +250,42 @@ inline void times8(int8x8_t bytes, float factor, float* out) {
     vst1q_f32(out + 4, vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(vget_high_s16(wide))), factor));
 }
 
+// Q4_K and Q5_K: d, dmin and twice eight 6-bit integers in the first 16 bytes. Of bytes 4 to 15 the first four hold scales 0-3
+// and the next four minima 0-3, with the tops of 4-7 above them; the last four hold the low nibbles of scales and minima 4-7.
+alignas(64) constexpr uint8_t kSixBitTables[64] = {
+    4,   5,   6,   7,   12, 13, 14, 15, 8,   9,   10,  11,  12,  13,  14,  15,    // where the low bits are
+    255, 255, 255, 255, 4,  5,  6,  7,  255, 255, 255, 255, 8,   9,   10,  11,    // where the tops are, 255: none
+    0,   0,   0,   0,   0,  0,  0,  0,  0,   0,   0,   0,   252, 252, 252, 252,   // shifts of the low bits, as int8
+    63,  63,  63,  63,  15, 15, 15, 15, 63,  63,  63,  63,  15,  15,  15,  15};   // what is kept of them
+struct SixBits {
+    float32x4_t d;  // d, dmin, and two lanes that mean nothing
+    uint32x4_t scale[2], minimum[2];
+
+    explicit SixBits(const uint8_t* b) {
+        const uint8x16_t all = vld1q_u8(b);
+        const uint8_t* tables = kSixBitTables;
+        asm("" : "+r"(tables));  // loaded in pairs: as constants each would take two instructions
+        const int8x16_t down = vreinterpretq_s8_u8(vld1q_u8(tables + 32));
+        const uint8x16_t low = vandq_u8(vshlq_u8(vqtbl1q_u8(all, vld1q_u8(tables)), down), vld1q_u8(tables + 48));
+        const uint8x16_t top = vandq_u8(vshrq_n_u8(vqtbl1q_u8(all, vld1q_u8(tables + 16)), 2), vdupq_n_u8(0x30));
+        const uint8x16_t both = vorrq_u8(low, top);
+        const uint16x8_t s = vmovl_u8(vget_low_u8(both)), m = vmovl_high_u8(both);
+        d = vcvt_f32_f16(vget_low_f16(vreinterpretq_f16_u8(all)));
+        scale[0] = vmovl_u16(vget_low_u16(s));
+        scale[1] = vmovl_high_u16(s);
+        minimum[0] = vmovl_u16(vget_low_u16(m));
+        minimum[1] = vmovl_high_u16(m);
+    }
+    void scales(float* out) const {
+        for (int i = 0; i < 2; ++i) vst1q_f32(out + 4 * i, vmulq_laneq_f32(vcvtq_f32_u32(scale[i]), d, 0));
+    }
+    void minima(float* out) const {
+        for (int i = 0; i < 2; ++i) vst1q_f32(out + 4 * i, vnegq_f32(vmulq_laneq_f32(vcvtq_f32_u32(minimum[i]), d, 1)));
+    }
+};
+
 struct Q4_K : SuperBlock {
-    static constexpr bool kMinimum = true;
+    static constexpr bool kMinimum = true, kSixBits = true;
     static constexpr int kBytes = 144;
     static Codes32 codes(const uint8_t* b, int group) {
         const uint8_t* at = b + 16 + 32 * (group / 2);
@@ -249,20 +293,12 @@ struct Q4_K : SuperBlock {
         if (group % 2) return minus(vshrq_n_u8(low, 4), vshrq_n_u8(high, 4), 0);
         return minus(vandq_u8(low, mask), vandq_u8(high, mask), 0);
     }
-    static void scales(const uint8_t* b, float* out) {
-        const uint32_t first = load32(b + 4), third = load32(b + 12);
-        const uint32_t high = (third & 0x0f0f0f0fu) | (first >> 2 & 0x30303030u);
-        times8(vcreate_u8(uint64_t{high} << 32 | (first & 0x3f3f3f3fu)), half_at(b), out);
-    }
-    static void minima(const uint8_t* b, float* out) {
-        const uint32_t second = load32(b + 8), third = load32(b + 12);
-        const uint32_t high = (third >> 4 & 0x0f0f0f0fu) | (second >> 2 & 0x30303030u);
-        times8(vcreate_u8(uint64_t{high} << 32 | (second & 0x3f3f3f3fu)), -half_at(b + 2), out);
-    }
+    static void scales(const uint8_t* b, float* out) { SixBits(b).scales(out); }
+    static void minima(const uint8_t* b, float* out) { SixBits(b).minima(out); }
 };
 
 struct Q5_K : SuperBlock {
-    static constexpr bool kMinimum = true;
+    static constexpr bool kMinimum = true, kSixBits = true;
     static constexpr int kBytes = 176;
     static Codes32 codes(const uint8_t* b, int group) {
         const uint8_t* at = b + 48 + 32 * (group / 2);
