@@ -90,10 +90,11 @@ QUANT_INLINE void q3_k_body(const float* x, const float* importance, uint8_t* bl
 }
 
 QUANT_ENCODER(thorough_q3_k, q3_k_body)
+QUANT_ENCODER(thorough_q2_k, q2_k_body)
 
 }  // namespace
 
-QUANT_ENCODER(encode_q2_k, q2_k_body)
+QUANT_FAST_ENCODER(q2_k)
 QUANT_FAST_ENCODER(q3_k)
 
 }  // namespace quant

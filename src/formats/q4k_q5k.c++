@@ -2,6 +2,7 @@
 #include "formats/blocks.h"
 #include "formats/codecs.h"
 #include "formats/superblock.h"
+#include "formats/unweighted.h"
 
 namespace quant {
 
@@ -103,9 +104,12 @@ QUANT_INLINE void q5_k_body(const float* x, const float* importance, uint8_t* bl
     }
 }
 
+QUANT_ENCODER(thorough_q4_k, q4_k_body)
+QUANT_ENCODER(thorough_q5_k, q5_k_body)
+
 }  // namespace
 
-QUANT_ENCODER(encode_q4_k, q4_k_body)
-QUANT_ENCODER(encode_q5_k, q5_k_body)
+QUANT_FAST_ENCODER(q4_k)
+QUANT_FAST_ENCODER(q5_k)
 
 }  // namespace quant

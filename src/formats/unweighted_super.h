@@ -204,7 +204,5 @@ void q3_k_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
     }
 }
 
-constexpr UnweightedEncoders kEncoders = {q8_0_row, q4_0_row, q5_0_row, q6_k_row, q3_k_row};
-
 }  // namespace
 }  // namespace quant
