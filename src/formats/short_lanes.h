@@ -53,6 +53,8 @@ QUANT_INLINE Shorts operator&(Shorts a, Shorts b) { return {_mm256_and_si256(a.v
 QUANT_INLINE Shorts scaled(Shorts a, Shorts b) { return {_mm256_mulhrs_epi16(a.v, b.v)}; }
 QUANT_INLINE Shorts at_least(Shorts a, Shorts b) { return {_mm256_max_epi16(a.v, b.v)}; }
 QUANT_INLINE Shorts at_most(Shorts a, Shorts b) { return {_mm256_min_epi16(a.v, b.v)}; }
+// -1 where a > b, else 0.
+QUANT_INLINE Shorts above(Shorts a, Shorts b) { return {_mm256_cmpgt_epi16(a.v, b.v)}; }
 template <int bits>
 QUANT_INLINE Shorts up(Shorts a) { return {_mm256_slli_epi16(a.v, bits)}; }
 template <int bits>
@@ -116,6 +118,9 @@ QUANT_INLINE Shorts operator&(Shorts a, Shorts b) { return {vandq_s16(a.a, b.a),
 QUANT_INLINE Shorts scaled(Shorts a, Shorts b) { return {vqrdmulhq_s16(a.a, b.a), vqrdmulhq_s16(a.b, b.b)}; }
 QUANT_INLINE Shorts at_least(Shorts a, Shorts b) { return {vmaxq_s16(a.a, b.a), vmaxq_s16(a.b, b.b)}; }
 QUANT_INLINE Shorts at_most(Shorts a, Shorts b) { return {vminq_s16(a.a, b.a), vminq_s16(a.b, b.b)}; }
+QUANT_INLINE Shorts above(Shorts a, Shorts b) {
+    return {vreinterpretq_s16_u16(vcgtq_s16(a.a, b.a)), vreinterpretq_s16_u16(vcgtq_s16(a.b, b.b))};
+}
 template <int bits>
 QUANT_INLINE Shorts up(Shorts a) { return {vshlq_n_s16(a.a, bits), vshlq_n_s16(a.b, bits)}; }
 template <int bits>
@@ -197,6 +202,9 @@ QUANT_INLINE Shorts at_least(const Shorts& a, const Shorts& b) {
 }
 QUANT_INLINE Shorts at_most(const Shorts& a, const Shorts& b) {
     return Shorts::each([&](int i) QUANT_LAMBDA { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
+}
+QUANT_INLINE Shorts above(const Shorts& a, const Shorts& b) {
+    return Shorts::each([&](int i) QUANT_LAMBDA { return a.v[i] > b.v[i] ? -1 : 0; });
 }
 template <int bits>
 QUANT_INLINE Shorts up(const Shorts& a) {

@@ -4,6 +4,7 @@
 #include "formats/blocks.h"
 #include "formats/codecs.h"
 #include "formats/search.h"
+#include "formats/unweighted.h"
 
 namespace quant {
 
@@ -96,9 +97,11 @@ QUANT_INLINE void tq2_0_body(const float* x, const float* importance, uint8_t* b
     }
 }
 
+QUANT_ENCODER(thorough_tq2_0, tq2_0_body)
+
 }  // namespace
 
 QUANT_ENCODER(encode_tq1_0, tq1_0_body)
-QUANT_ENCODER(encode_tq2_0, tq2_0_body)
+QUANT_FAST_ENCODER(tq2_0)
 
 }  // namespace quant

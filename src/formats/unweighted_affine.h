@@ -264,7 +264,74 @@ void q2_k_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
     });
 }
 
-constexpr UnweightedEncoders kEncoders = {q8_0_row, q4_0_row, q5_0_row, q6_k_row, q3_k_row, q4_k_row, q5_k_row, q2_k_row};
+// ---- TQ1_0, TQ2_0 ----------------------------------------------------------------------------------------------------
+
+// The mean of what is larger than a threshold is the best scale for it, half of that the next threshold. Starts with the
+// best of a few thresholds.
+QUANT_INLINE Stored ternary_scale(const float* x) {
+    Floats largest = Floats::all(0);
+    for (int i = 0; i < 256; i += kLanes) largest = max(magnitude(Floats::load(x + i)), largest);
+    const float most = -(Floats::all(0) - largest).least();
+    if (!(most > 64 * kSmallestUnit && most < 0x1p18f)) return {};
+    // 11 bits: sixteen of them have a sum of 15.
+    constexpr float kTop = 2047;
+    Shorts size[16];
+    for (int i = 0; i < 16; ++i) size[i] = Shorts::from(round_even(magnitude(Floats::load(x + kLanes * i)) * Floats::all(kTop / most)));
+    constexpr int kTries = 12;
+    float threshold = 0, best_gain = 0, at = 0.93f * kTop;
+    for (int k = 0; k < kTries; ++k, at *= 0.7f) {
+        const Shorts limit = Shorts::all(static_cast<int16_t>(at));
+        Shorts sum = Shorts::all(0), count = sum;
+        for (const Shorts& a : size) {
+            const Shorts is_above = above(a, limit);
+            count = count - is_above;
+            sum = sum + (a & is_above);
+        }
+        const float s = floats(sum).sum(), gain = s * s / floats(count).sum();
+        if (gain > best_gain) best_gain = gain, threshold = s / floats(count).sum() * 0.5f;
+    }
+    threshold *= most / kTop;
+    float scale = 0;
+    for (int round = 0; round < 4; ++round) {
+        const Floats limit = Floats::all(threshold), one = Floats::all(1);
+        Floats sum = Floats::all(0), count = sum;
+        for (int i = 0; i < 256; i += kLanes) {
+            const Floats a = magnitude(Floats::load(x + i));
+            sum = sum + if_above(a, limit, a);
+            count = count + if_above(a, limit, one);
+        }
+        const float next = sum.sum() / count.sum();
+        if (next == scale) break;
+        scale = next;
+        threshold = 0.5f * scale;
+    }
+    return stored_scale(scale);
+}
+
+QUANT_INLINE void ternary_codes(const float* x, float d, int16_t* code) {
+    const Floats inv = Floats::all(1 / d);
+    for (int i = 0; i < 256; i += kLanes) {
+        const Floats level = search::Uniform<-1, 1>::nearest(Floats::load(x + i) * inv);
+        (Shorts::from(level) + Shorts::all(1)).store(code + i);
+    }
+}
+
+void tq2_0_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
+    auto* block = reinterpret_cast<BlockTQ2_0*>(blocks);
+    alignas(32) int16_t code[256];
+    for (int64_t i = 0; i < n; i += 256, ++block) {
+        const Stored d = ternary_scale(x + i);
+        if (d.bits == 0) {
+            thorough(nullptr, x + i, nullptr, reinterpret_cast<uint8_t*>(block), 256);
+            continue;
+        }
+        ternary_codes(x + i, d.value, code);
+        block->d.set_bits(d.bits);
+        store_planes(code, block->qs);
+    }
+}
+
+constexpr UnweightedEncoders kEncoders = {q8_0_row, q4_0_row, q5_0_row, q6_k_row, q3_k_row, q4_k_row, q5_k_row, q2_k_row, tq2_0_row};
 
 }  // namespace
 }  // namespace quant
