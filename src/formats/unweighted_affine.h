@@ -267,7 +267,7 @@ void q2_k_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
 // ---- TQ1_0, TQ2_0 ----------------------------------------------------------------------------------------------------
 
 // The mean of what is larger than a threshold is the best scale for it, half of that the next threshold. Starts with the
-// best of a few thresholds.
+// best of 25 thresholds, the latter 13 around the best of the others.
 QUANT_INLINE Stored ternary_scale(const float* x) {
     Floats largest = Floats::all(0);
     for (int i = 0; i < 256; i += kLanes) largest = max(magnitude(Floats::load(x + i)), largest);
@@ -277,9 +277,8 @@ QUANT_INLINE Stored ternary_scale(const float* x) {
     constexpr float kTop = 2047;
     Shorts size[16];
     for (int i = 0; i < 16; ++i) size[i] = Shorts::from(round_even(magnitude(Floats::load(x + kLanes * i)) * Floats::all(kTop / most)));
-    constexpr int kTries = 12;
-    float threshold = 0, best_gain = 0, at = 0.93f * kTop;
-    for (int k = 0; k < kTries; ++k, at *= 0.7f) {
+    float threshold = 0, best_gain = 0, best_limit = 0;
+    const auto consider = [&](float at) QUANT_LAMBDA {
         const Shorts limit = Shorts::all(static_cast<int16_t>(at));
         Shorts sum = Shorts::all(0), count = sum;
         for (const Shorts& a : size) {
@@ -287,12 +286,16 @@ QUANT_INLINE Stored ternary_scale(const float* x) {
             count = count - is_above;
             sum = sum + (a & is_above);
         }
-        const float s = floats(sum).sum(), gain = s * s / floats(count).sum();
-        if (gain > best_gain) best_gain = gain, threshold = s / floats(count).sum() * 0.5f;
-    }
+        const float s = floats(sum).sum(), n = floats(count).sum(), gain = s * s / n;
+        if (gain > best_gain) best_gain = gain, best_limit = at, threshold = 0.5f * s / n;
+    };
+    float at = 0.93f * kTop;  // below the largest, so that none of them counts nothing
+    for (int k = 0; k < 12; ++k, at *= 0.7f) consider(at);
+    at = std::min(best_limit * 1.32f, 0.97f * kTop);
+    for (int k = 0; k < 13; ++k, at *= 0.958f) consider(at);
     threshold *= most / kTop;
     float scale = 0;
-    for (int round = 0; round < 4; ++round) {
+    for (int round = 0; round < 3; ++round) {
         const Floats limit = Floats::all(threshold), one = Floats::all(1);
         Floats sum = Floats::all(0), count = sum;
         for (int i = 0; i < 256; i += kLanes) {
