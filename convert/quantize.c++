@@ -37,7 +37,7 @@ struct Settings {
     QuantizeOptions options;
     std::vector<std::string> positional;
     std::vector<AdapterChoice> adapters;
-    int64_t threads = 0;
+    int64_t threads = 0, windows = 0;  // 0: by the machine, by the effort
     bool json = false, quiet = false, verbose = false;
 };
 
@@ -96,7 +96,8 @@ void add_correction_options(Options& options, QuantizeOptions& o) {
 }
 
 // The text that a model is run on, and what is made of it.
-void add_calibration_options(Options& options, QuantizeOptions& o) {
+void add_calibration_options(Options& options, Settings& s) {
+    QuantizeOptions& o = s.options;
     options.call("--calibrate", "TEXT", "round with error feedback on this text: slower, much closer to the original; repeatable",
                  [&o](const std::string& path) { return o.calibration.texts.push_back(path), Status{}; });
     options.call("--rounding", "nearest|search|gptq",
@@ -121,8 +122,16 @@ void add_calibration_options(Options& options, QuantizeOptions& o) {
         o.transforms.seed = static_cast<uint64_t>(seed);
         return {};
     });
-    options.integer("--calibrate-chunks", "N", "at most so many windows of it, -1 = all (default 128)", &o.calibration.windows, -1,
+    options.integer("--calibrate-chunks", "N", "at most so many windows of it, -1 = all (default 128; fast 16, max 256)", &s.windows, -1,
                     int64_t{1} << 30);
+    options.call("--effort", "fast|normal|max",
+                 "with --calibrate: the mix's formats, importance only | formats by measured cost, error feedback (default) | more of both; the time is said beforehand",
+                 [&o](const std::string& name) -> Status {
+                     static constexpr std::pair<const char*, Effort> kEfforts[] = {{"fast", Effort::fast}, {"normal", Effort::normal}, {"max", Effort::max}};
+                     for (const auto& [known, effort] : kEfforts)
+                         if (name == known) return o.calibration.effort = effort, Status{};
+                     return usage_error("expected fast, normal or max, found '" + escaped(name) + "'");
+                 });
     options.integer("--calibrate-ctx", "N", "tokens of a window (default 512)", &o.calibration.window, 16, 1 << 20);
     options.call("--mem", "SIZE", "with --calibrate: hidden states past so many bytes lie in TMPDIR (default 2G)", [&o](const std::string& size) -> Status {
         LET(bytes, parse_size(size));
@@ -140,7 +149,7 @@ Options describe(Settings& s) {
     options.flag("--dry-run", "print the plan and the exact size, write nothing", &o.dry_run);
     options.flag("--force", "replace an existing output", &o.force);
     options.text("--imatrix", "FILE", "importance matrix, GGUF or .dat", &o.importance_path);
-    add_calibration_options(options, o);
+    add_calibration_options(options, s);
     add_correction_options(options, o);
     options.flag("--keep-mix", "with --calibrate: the formats of the mix; without it they are chosen anew for its size", &o.keep_mix);
     options.call("--target-size", "SIZE", "with --calibrate: choose formats for a file of at most SIZE, for example 700M",
@@ -201,6 +210,16 @@ Status take_positional(Settings& s) {
     }
     s.options.threads = static_cast<int>(s.threads);
     return {};
+}
+
+// What the effort means where nothing more exact is asked for.
+void apply_effort(Settings& s) {
+    QuantizeOptions& o = s.options;
+    const bool fast = o.calibration.effort == Effort::fast, target = o.target_bytes > 0 || o.target_bits > 0 || !o.like.empty();
+    o.calibration.windows = s.windows != 0 ? s.windows : fast ? 16 : o.calibration.effort == Effort::max ? 256 : 128;
+    if (!fast || o.calibration.texts.empty()) return;
+    if (o.rounding == Rounding::best) o.rounding = Rounding::search;
+    o.keep_mix = o.keep_mix || !target;
 }
 
 std::string relative(double error, double norm) { return norm > 0 ? format_text("%.3g", error / norm) : "0"; }
@@ -399,6 +418,7 @@ Result<QuantizeReport> quantize_with_progress(Settings& s) {
         bar.reset();
         return callback(phase, done, total, what);
     };
+    s.options.time_expected = [](const TimeEstimate& expected) { log_info("calibration takes " + time_text(expected)); };
     return quantize_file(s.options, [&](uint64_t done, uint64_t total, const std::string& tensor) {
         phases.finish();
         if (!bar) bar = std::make_unique<Progress>("quantize", "bytes", total);
@@ -416,6 +436,7 @@ Status quantize_command(Arguments arguments) {
     LET(proceed, options.parse(with_joined_scales(arguments)));
     if (!proceed) return {};
     TRY(take_positional(s));
+    apply_effort(s);
     for (AdapterChoice& each : s.adapters) s.options.adapters.push_back({std::move(each.path), each.scale});
     if (s.quiet && s.verbose) return usage_error("--quiet and --verbose exclude each other");
     set_log_level(s.quiet ? LogLevel::quiet : s.verbose ? LogLevel::verbose : LogLevel::normal);

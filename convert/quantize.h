@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "convert/calibrate/correction.h"
+#include "convert/calibrate/effort.h"
 #include "convert/calibrate/options.h"
 #include "convert/few_levels.h"
 #include "convert/plan/plan.h"
@@ -56,6 +57,7 @@ struct QuantizeOptions {
     std::vector<std::string> override_metadata;                 // KEY=TYPE:VALUE
     CalibrationOptions calibration;                             // without texts: none
     CalibrationProgress calibration_progress;                   // may be empty
+    std::function<void(const TimeEstimate&)> time_expected;     // called before calibration's long work; may be empty
     // With calibration texts, formats are chosen by what they cost, within the size of the type's mix or of what is
     // given here: at most one of `target_bytes` (of the file), `target_bits` (per weight) and `like` (another mix).
     Rounding rounding = Rounding::best;

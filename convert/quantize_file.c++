@@ -375,7 +375,16 @@ Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport
     metadata.set("quantize.calibration.dataset", Value::of_string(calibrator.dataset()));
     metadata.set("quantize.calibration.windows", Value::of_u32(static_cast<uint32_t>(calibrator.windows())));
     metadata.set("quantize.calibration.window", Value::of_u32(static_cast<uint32_t>(options.calibration.window)));
-    if (chooses_formats(options, report.plan.recipe)) TRY(choose_formats(options, calibrator, report, job));
+    const bool chooses = chooses_formats(options, report.plan.recipe);
+    if (options.time_expected) {
+        WorkToCome work;
+        if (chooses) work.measured = free_tensors(report.plan);
+        work.feedback = options.rounding == Rounding::best || options.rounding == Rounding::gptq;
+        work.statistics = options.rounding == Rounding::search;
+        LET(expected, calibrator.estimate(report.plan, work));
+        options.time_expected(expected);
+    }
+    if (chooses) TRY(choose_formats(options, calibrator, report, job));
     if (!options.plan_file.empty()) TRY(save_plan(options.plan_file, report.plan, options.force));
     TRY(weigh_by_texts(options, calibrator, report, job));
     RoundedTensors rounded;

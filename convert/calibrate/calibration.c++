@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "convert/calibrate/effort.h"
 #include "convert/calibrate/sequential.h"
 #include "convert/calibrate/statistics.h"
 #include "model/model.h"
@@ -51,8 +52,7 @@ Result<Calibrator> Calibrator::open(std::shared_ptr<const Model> model, const Ca
     LET(tokens, calibration_windows(*model, options));
     out.model_ = std::move(model);
     out.tokens_ = std::move(tokens);
-    out.window_ = options.window;
-    out.memory_ = options.memory;
+    out.options_ = options;
     out.dataset_ = dataset_name(options);
     out.pool_ = std::make_unique<ThreadPool>(threads);
     out.progress_ = std::move(progress);
@@ -61,20 +61,22 @@ Result<Calibrator> Calibrator::open(std::shared_ptr<const Model> model, const Ca
 
 Result<std::vector<TensorSensitivity>> Calibrator::measure(const std::vector<std::string>& names,
                                                            const std::vector<const Format*>& candidates) {
-    SensitivityOptions options;
-    options.window = window_;
-    options.memory = memory_;
+    SensitivityOptions options = sensitivity_options(*model_, names, windows(), options_);
     options.candidates = candidates;
-    return measure_sensitivities(*model_, names, tokens_, options, *pool_,
+    return measure_sensitivities(*model_, names, shortened(tokens_, options_.window, options.window), options, *pool_,
                                  [this](int64_t done, int64_t total, const std::string& what) {
                                      return !progress_ || progress_("measure", done, total, what);
                                  });
 }
 
+Result<TimeEstimate> Calibrator::estimate(const Plan& plan, const WorkToCome& work) {
+    return estimate_time(*model_, plan, work, tokens_, options_, *pool_);
+}
+
 Result<ImportanceMatrix> Calibrator::importance() {
     StatisticsOptions options;
-    options.window = window_;
-    options.memory = memory_;
+    options.window = options_.window;
+    options.memory = options_.memory;
     options.output = true;
     LET(found, collect_statistics(*model_, tokens_, options, *pool_, [this](int64_t done, int64_t total, const std::string& what) {
             return !progress_ || progress_("statistics", done, total, what);
@@ -83,9 +85,7 @@ Result<ImportanceMatrix> Calibrator::importance() {
 }
 
 Result<RoundedTensors> Calibrator::round(const Plan& plan) {
-    SequentialOptions options;
-    options.window = window_;
-    options.memory = memory_;
+    const SequentialOptions options = sequential_options(options_);
     return round_sequentially(*model_, plan, tokens_, options, *pool_,
                               [this](int64_t done, int64_t total, const std::string& what) {
                                   return !progress_ || progress_("calibrate", done, total, what);
@@ -93,8 +93,8 @@ Result<RoundedTensors> Calibrator::round(const Plan& plan) {
 }
 
 Result<Corrections> Calibrator::correct(const Model& rounded, CorrectionOptions options) {
-    options.window = window_;
-    options.memory = memory_;
+    options.window = options_.window;
+    options.memory = options_.memory;
     return find_corrections(*model_, rounded, tokens_, options, *pool_, [this](int64_t done, int64_t total, const std::string& what) {
         return !progress_ || progress_("correct", done, total, what);
     });

@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "base/threads.h"
 #include "convert/calibrate/correction.h"
+#include "convert/calibrate/effort.h"
 #include "convert/calibrate/options.h"
 #include "convert/calibrate/sensitivity.h"
 #include "convert/plan/plan.h"
@@ -31,6 +32,8 @@ public:
     // What rounding each of these tensors would cost in each format, on a few of the windows.
     Result<std::vector<TensorSensitivity>> measure(const std::vector<std::string>& names,
                                                    const std::vector<const Format*>& candidates);
+    // How long the rest will take on this machine.
+    Result<TimeEstimate> estimate(const Plan& plan, const WorkToCome& work);
     // Mean squares of what each matrix reads on all windows, experts and the output matrix included.
     Result<ImportanceMatrix> importance();
     // Rounds what the plan quantizes.
@@ -40,15 +43,14 @@ public:
     // `options` are the calibration's.
     Result<Corrections> correct(const Model& rounded, CorrectionOptions options);
 
-    int64_t windows() const { return static_cast<int64_t>(tokens_.size()) / window_; }
+    int64_t windows() const { return static_cast<int64_t>(tokens_.size()) / options_.window; }
     const std::string& dataset() const { return dataset_; }  // file names without folders, for the output's metadata
 
 private:
     Calibrator() = default;
     std::shared_ptr<const Model> model_;
     std::vector<int32_t> tokens_;  // whole windows
-    int64_t window_ = 0;
-    uint64_t memory_ = 0;
+    CalibrationOptions options_;
     std::string dataset_;
     std::unique_ptr<ThreadPool> pool_;
     CalibrationProgress progress_;

@@ -8,10 +8,18 @@
 
 namespace quant {
 
+// How much work fidelity is worth.
+enum class Effort : uint8_t {
+    fast,    // few windows, importance only, the mix's own formats
+    normal,  // formats by measured cost, error feedback
+    max      // more windows, more sweeps
+};
+
 struct CalibrationOptions {
     std::vector<std::string> texts;  // files, in this order
     int64_t window = 512;            // tokens of a window; each begins with BOS where the model wants one
     int64_t windows = 128;           // at most so many, from the beginning of the texts; -1: all
+    Effort effort = Effort::normal;
     uint64_t memory = uint64_t{2} << 30;  // bytes that hidden states may take; more goes to disk
 };
 

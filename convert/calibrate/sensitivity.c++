@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/signals.h"
 #include "convert/calibrate/layers.h"
@@ -16,7 +17,6 @@ namespace quant {
 
 namespace {
 
-constexpr int64_t kSampledRows = 48;  // of a tensor, for the errors of the candidates
 
 // The format of the probe: coarse enough for a divergence above the noise of f32, fine enough to be proportional. One
 // that fits every row of 32.
@@ -28,13 +28,13 @@ class Measurement {
 public:
     Measurement(const Model& model, const std::vector<std::string>& names, const SensitivityOptions& options,
                 const std::vector<int32_t>& tokens, ThreadPool& pool, const std::function<bool(int64_t, int64_t, const std::string&)>& progress)
-        : model_(model), options_(options), pool_(pool), progress_(progress), changed_(model.weights()),
+        : model_(model), names_(names), options_(options), pool_(pool), progress_(progress), changed_(model.weights()),
           predictions_(model, tokens, options.window, options.windows, pool) {
         for (const std::string& name : names) results_[name].name = name;
     }
 
     Status run() {
-        count_passes();
+        total_ = (sensitivity_passes(model_, names_) + static_cast<int64_t>(names_.size()) + 1) * windows();  // and the logits
         LET(original, PartRunner::create(model_, model_.weights(), options_.window, pool_));
         LET(changed, PartRunner::create(model_, changed_.weights(), options_.window, pool_));
         LET(original_head, PartRunner::create(model_, model_.weights(), predictions_.places(), pool_));
@@ -63,16 +63,6 @@ private:
     int32_t layers() const { return static_cast<int32_t>(model_.weights().layers.size()); }
     int64_t windows() const { return predictions_.windows(); }
     bool wanted(const TensorInfo* tensor) const { return tensor && results_.contains(tensor->name); }
-
-    void count_passes() {
-        const Weights& w = model_.weights();
-        total_ = (2 * layers() + 1) * windows();
-        if (wanted(w.embedding)) total_ += (layers() + 1) * windows();
-        if (w.output != w.embedding && wanted(w.output)) total_ += windows();
-        for (int32_t i = 0; i < layers(); ++i)
-            for (const TensorInfo* tensor : w.layers[static_cast<size_t>(i)].tensors)
-                if (wanted(tensor)) total_ += (layers() - i + 1) * windows();
-    }
 
     Status step(const std::string& what) {
         ++done_;
@@ -161,7 +151,7 @@ private:
 
     // Weighted squared error over rows spread evenly; NaN where rows do not fit.
     double error_in(const Format& format, const TensorInfo& tensor, const float* importance) {
-        const int64_t cols = tensor.cols(), count = std::min(kSampledRows, tensor.rows());
+        const int64_t cols = tensor.cols(), count = std::min(options_.sampled_rows, tensor.rows());
         if (cols % format.block != 0) return std::numeric_limits<double>::quiet_NaN();
         std::vector<double> errors(static_cast<size_t>(count));
         pool_.for_each_piece(count, 1, [&](int64_t i, int64_t, int) {
@@ -190,6 +180,7 @@ private:
     }
 
     const Model& model_;
+    const std::vector<std::string>& names_;
     const SensitivityOptions& options_;
     ThreadPool& pool_;
     const std::function<bool(int64_t, int64_t, const std::string&)>& progress_;
@@ -202,6 +193,18 @@ private:
 };
 
 }  // namespace
+
+int64_t sensitivity_passes(const Model& model, const std::vector<std::string>& names) {
+    const std::unordered_set<std::string> wanted(names.begin(), names.end());
+    const Weights& w = model.weights();
+    const auto layers = static_cast<int64_t>(w.layers.size());
+    int64_t passes = 2 * layers;
+    if (wanted.contains(w.embedding->name)) passes += layers;
+    for (int64_t i = 0; i < layers; ++i)
+        for (const TensorInfo* tensor : w.layers[static_cast<size_t>(i)].tensors)
+            if (tensor && wanted.contains(tensor->name)) passes += layers - i;
+    return passes;
+}
 
 Result<std::vector<TensorSensitivity>> measure_sensitivities(
     const Model& model, const std::vector<std::string>& names, const std::vector<int32_t>& tokens,

@@ -18,7 +18,11 @@ struct SensitivityOptions {
     int64_t windows = 8;      // of the tokens given, spread evenly
     uint64_t memory = uint64_t{2} << 30;  // bytes that hidden states may take; more goes to disk
     std::vector<const Format*> candidates;
+    int64_t sampled_rows = 48;  // of a tensor, for the errors of the candidates
 };
+
+// Passes of a window through a layer that measuring takes.
+int64_t sensitivity_passes(const Model& model, const std::vector<std::string>& names);
 
 struct TensorSensitivity {
     std::string name;

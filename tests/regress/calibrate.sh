@@ -126,3 +126,14 @@ if [ -d "$shared/models/tiny/hf" ]; then
 else
     echo "SKIP a_folder_is_calibrated: no $shared/models/tiny/hf"
 fi
+
+# The effort says its time beforehand; the least is an importance matrix and the mix's own formats.
+fast() {
+    "$quant" quantize --force "$tiny" "$work/fast.gguf" q4_0 --calibrate "$work/seen.txt" --calibrate-ctx 64 --calibrate-chunks 2 --effort fast 2>"$work/said" >/dev/null &&
+        grep -q 'calibration takes about .*: reading .*, rounding' "$work/said" &&
+        "$quant" calibrate -q --process-output "$tiny" "$work/seen.txt" -c 64 --chunks 2 -o "$work/fast-imatrix.gguf" &&
+        "$quant" quantize -q "$tiny" "$work/by-matrix.gguf" q4_0 --imatrix "$work/fast-imatrix.gguf" &&
+        [ "$(stat -c %s "$work/fast.gguf")" -le "$(($(stat -c %s "$work/by-matrix.gguf") + 256))" ] && [ "$(divergence "$work/fast.gguf")" = "$(divergence "$work/by-matrix.gguf")" ]
+}
+check the_least_effort fast
+fails an_unknown_effort 2 'effort|fast, normal or max|much' "$quant" quantize "$tiny" "$work/no.gguf" q4_0 --calibrate "$work/seen.txt" --effort much
