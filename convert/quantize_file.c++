@@ -20,6 +20,8 @@
 #include "convert/quantize.h"
 #include "convert/quantize_report.h"
 #include "convert/runnable.h"
+#include "convert/transforms/bias_correction.h"
+#include "model/weights.h"
 
 namespace quant {
 
@@ -362,6 +364,28 @@ Status transform(const QuantizeOptions& options, const Recipe& recipe, QuantizeR
     return plan_job(options, recipe, report, job);
 }
 
+// The mean error of what is rounded goes into the biases that the model has: part of aweq.
+Status correct_means(const QuantizeOptions& options, QuantizeReport& report, const Job& job, RoundedTensors& rounded) {
+    const std::vector<Transform>& list = options.transforms.list;
+    if (std::find(list.begin(), list.end(), Transform::aweq) == list.end()) return {};
+    LET(tokens, calibration_windows(*job.model, options.calibration));
+    LET(text, split_windows(tokens, options.calibration.window, kTransformWindows));
+    CheckOptions check;
+    check.memory = options.calibration.memory;
+    int64_t done = 0;
+    const int64_t total = 3 * text.count() * static_cast<int64_t>(job.model->weights().layers.size());
+    check.step = [&](const std::string& what) {
+        return !options.calibration_progress || options.calibration_progress("biases", std::min(++done, total), total, what);
+    };
+    ThreadPool pool(report.threads);
+    LET(gains, correct_biases(*job.model, report.plan, options.transforms.gate, text, check, pool, rounded));
+    if (gains.empty()) return {};
+    const auto kept = std::count_if(gains.begin(), gains.end(), [](const TransformGain& gain) { return gain.kept; });
+    report.transform_notes.push_back(format_text("bias correction: %lld of %zu biases", static_cast<long long>(kept), gains.size()));
+    report.transform_gains.insert(report.transform_gains.end(), gains.begin(), gains.end());
+    return {};
+}
+
 // Tensors rounded with error feedback, and how they came about in the output's metadata. Empty without calibration texts.
 Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport& report, Job& job) {
     if (options.calibration.texts.empty()) return RoundedTensors();
@@ -391,6 +415,7 @@ Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport
     if (options.rounding == Rounding::best || options.rounding == Rounding::gptq) {
         LET(found, calibrator.round(report.plan));
         rounded = std::move(found);
+        TRY(correct_means(options, report, job, rounded));
     }
     report.calibration_windows = calibrator.windows();
     report.calibration_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();

@@ -125,17 +125,17 @@ private:
             LET(loss, loss_.of(place, found[i], false));
             if (i == 0 || loss < least) best = i, least = loss;
         }
-        TransformGain gain;
-        gain.layer = place.layer;
-        gain.site = place.name;
-        gain.transform = found[best].name;
         LET(before, loss_.of(place, {}, true));
-        LET(after, loss_.of(place, found[best], true));
-        gain.loss_before = before;
-        gain.loss_after = after;
-        gain.kept = !gate_ || after < before;
-        if (gain.kept) out_.edits.add(fold_at(place, found[best].for_makers, found[best].for_readers));
-        out_.gains.push_back(std::move(gain));
+        for (size_t i = 0; i < found.size(); ++i)
+            if (found[i].mends) TRY(choose(place, found[i], before, out_.mended));
+        return choose(place, found[best], before, out_.best);
+    }
+
+    Status choose(const Place& place, const PlaceMap& map, double before, PlaceChoices& out) const {
+        LET(after, loss_.of(place, map, true));
+        const bool kept = !gate_ || after < before;
+        out.gains.push_back({place.layer, place.name, map.name, before, after, kept});
+        if (kept) out.edits.add(fold_at(place, map.for_makers, map.for_readers));
         return {};
     }
 

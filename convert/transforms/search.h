@@ -20,9 +20,13 @@ struct PlaceFacts {
 };
 using Candidates = std::function<std::vector<PlaceMap>(const PlaceFacts&)>;
 
-struct SearchResult {
+struct PlaceChoices {
     Edits edits;  // of all places that are kept
     TransformGains gains;
+};
+struct SearchResult {
+    PlaceChoices best;
+    PlaceChoices mended;  // only by maps that mend
 };
 
 // `source`: the model, as rows. `places`: of its layers. Places whose inputs are not seen (each expert's own channels) are left as they are.

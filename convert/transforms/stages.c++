@@ -18,8 +18,8 @@ Result<SearchResult> Stage::search(std::initializer_list<PlaceKind> kinds, const
         const ChannelRange inputs = maker_ranges(source, place), weights = reader_ranges(source, place);
         const std::vector<PlaceMap> maps = candidates({place, inputs, weights});
         if (maps.empty()) continue;
-        out.edits.add(fold_at(place, maps.front().for_makers, maps.front().for_readers));
-        out.gains.push_back({place.layer, place.name, maps.front().name, 0, 0, true});
+        out.best.edits.add(fold_at(place, maps.front().for_makers, maps.front().for_readers));
+        out.best.gains.push_back({place.layer, place.name, maps.front().name, 0, 0, true});
     }
     return out;
 }
@@ -51,6 +51,7 @@ Result<SearchResult> scale_stage(const Stage& stage, const std::vector<Transform
         if (wanted(Transform::aweq)) take(aweq_scales(inputs, weights));
         std::vector<PlaceMap> maps;
         for (ScaleCandidate& each : found) maps.push_back(scale_map_of(facts.place, std::move(each)));
+        if (!undone.empty()) maps.front().mends = true;
         return maps;
     });
 }

@@ -15,8 +15,6 @@ namespace quant {
 
 namespace {
 
-constexpr int64_t kWindows = 40;  // of the text, for transforms
-
 struct Row {
     Transform transform;
     const char* name;
@@ -66,7 +64,7 @@ public:
     Result<TransformedModel> run() {
         TRY(check());
         if (judged()) {
-            LET(split, split_windows(text_.tokens, text_.window, kWindows));
+            LET(split, split_windows(text_.tokens, text_.window, kTransformWindows));
             split_ = std::move(split);
             check_.memory = text_.memory;
             check_.step = [this](const std::string& what) { return step(what); };
@@ -164,15 +162,25 @@ private:
             stage.check = check_;
         }
         LET(found, make(stage));
-        out_.gains.insert(out_.gains.end(), found.gains.begin(), found.gains.end());
-        const auto kept = std::count_if(found.gains.begin(), found.gains.end(), [](const TransformGain& gain) { return gain.kept; });
-        const std::string what = name + format_text(": %lld of %zu places", static_cast<long long>(kept), found.gains.size());
-        if (found.edits.empty()) {
+        const std::shared_ptr<const Source> before = out_.source;
+        if (!found.mended.gains.empty()) TRY(take(before, "outliers", found.mended));
+        return take(before, name, found.best);
+    }
+
+    Status take(const std::shared_ptr<const Source>& before, const std::string& name, const PlaceChoices& choices) {
+        const auto kept = std::count_if(choices.gains.begin(), choices.gains.end(), [](const TransformGain& gain) { return gain.kept; });
+        const std::string what = name + format_text(": %lld of %zu places", static_cast<long long>(kept), choices.gains.size());
+        const size_t first = out_.gains.size();
+        out_.gains.insert(out_.gains.end(), choices.gains.begin(), choices.gains.end());
+        if (choices.edits.empty()) {
             out_.notes.push_back(what);
             return {};
         }
-        LET(changed, transform_source(out_.source, found.edits));
-        return judge(name, what, std::move(changed));
+        LET(changed, transform_source(before, choices.edits));
+        LET(better, judge(name, what, std::move(changed)));
+        if (!better)
+            for (size_t i = first; i < out_.gains.size(); ++i) out_.gains[i].kept = false;
+        return {};
     }
 
     // R1 with all that it needs, then R2.
@@ -192,12 +200,12 @@ private:
         return stage("rotate, heads", rotate_heads_stage);
     }
 
-    // Takes a source over, unless it is no nearer to the original than the one before.
-    Status judge(const std::string& name, const std::string& what, std::shared_ptr<const Source> changed) {
+    // Takes a source over, unless it is no nearer to the original than the one before. Says whether it did.
+    Result<bool> judge(const std::string& name, const std::string& what, std::shared_ptr<const Source> changed) {
         if (!judged()) {
             out_.source = std::move(changed);
             out_.notes.push_back(what + ", applied unmeasured");
-            return {};
+            return true;
         }
         LET(trial, trial_of(std::move(changed)));
         LET(loss, divergence(trial));
@@ -205,11 +213,11 @@ private:
         out_.gains.push_back({-1, "model", name, loss_, loss, kept});
         out_.notes.push_back(what + format_text(", KL on text kept apart %.6f -> %.6f", loss_, loss) +
                              (better ? "" : kept ? ", kept as asked" : ", left out"));
-        if (!kept) return {};
+        if (!kept) return false;
         loss_ = loss;
         out_.source = trial.source;
         now_ = std::move(trial);
-        return {};
+        return true;
     }
 
     const TransformRequest& request_;

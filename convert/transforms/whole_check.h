@@ -27,6 +27,7 @@ struct SplitWindows {
     int64_t held_out() const { return count() / kHeldOut; }
     static bool held(int64_t index) { return index % kHeldOut == kHeldOut - 1; }
 };
+inline constexpr int64_t kTransformWindows = 40;  // of a text, for transforms
 // At most `windows` of those given, spread evenly; at least kHeldOut must be given.
 Result<SplitWindows> split_windows(const std::vector<int32_t>& tokens, int64_t window, int64_t windows);
 

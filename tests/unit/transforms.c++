@@ -311,4 +311,60 @@ TEST(outliers_are_found_and_undone) {
     CHECK(bytes_of(work.at("undone.gguf")) == bytes_of(undone.output));
 }
 
+namespace {
+
+// The golden model with a bias of 0 wherever its family may have one.
+std::string with_biases(const TemporaryFolder& work) {
+    auto opened = Gguf::open(kGolden);
+    CHECK(opened.ok());
+    std::vector<TensorInfo> tensors = opened->tensors();
+    const size_t own = tensors.size();
+    for (size_t i = 0; i < own; ++i) {
+        const std::string& name = tensors[i].name;
+        if (!name.starts_with("blk.") || name.find("norm") != std::string::npos) continue;
+        TensorInfo bias;
+        bias.name = name.substr(0, name.size() - 6) + "bias";
+        bias.format = &format_of(FormatSlot::f32);
+        bias.ne[0] = tensors[i].ne[1];
+        bias.bytes = static_cast<uint64_t>(bias.ne[0]) * sizeof(float);
+        tensors.push_back(bias);
+    }
+    const std::string path = work.at("biases.gguf");
+    auto writer = GgufWriter::create(path, opened->metadata(), tensors, {});
+    CHECK(writer.ok());
+    for (const TensorInfo& tensor : tensors) {
+        const std::vector<uint8_t> zeros(tensor.bytes);
+        CHECK(writer->write(tensor.data ? Bytes(tensor.data, tensor.bytes) : Bytes(zeros)).ok());
+    }
+    CHECK(writer->finish().ok());
+    return path;
+}
+
+}  // namespace
+
+TEST(biases_take_the_mean_error) {
+    const TemporaryFolder work;
+    QuantizeOptions options = calibration(with_biases(work), work.at("out.gguf"), 1);
+    CHECK(parse_transforms("aweq", options.transforms).ok());
+    auto made = quantize_file(options, {});
+    CHECK_MSG(made.ok(), made ? "" : made.error().text);
+    if (!made) return;
+    auto written = Gguf::open(options.output);
+    CHECK(written.ok());
+    size_t all = 0, kept = 0;
+    for (const TransformGain& gain : made->transform_gains) {
+        if (gain.transform != "bias correction") continue;
+        ++all;
+        kept += gain.kept;
+        CHECK(gain.kept == (gain.loss_after < gain.loss_before));
+        const TensorInfo* bias = written->find("blk." + std::to_string(gain.layer) + "." + gain.site);
+        CHECK(bias != nullptr);
+        if (!bias) continue;
+        std::vector<float> values(static_cast<size_t>(bias->cols()));
+        decode_rows(*bias->format, bias->view(), 0, 1, values.data());
+        CHECK(gain.kept == std::any_of(values.begin(), values.end(), [](float each) { return each != 0; }));
+    }
+    CHECK_MSG(all > 0 && 2 * kept >= all, format_text("%zu of %zu biases", kept, all));
+}
+
 TEST_MAIN
