@@ -399,7 +399,7 @@ std::string summary_line(const Settings& s, const QuantizeReport& report) {
     if (total.norm > 0) line += ", relative error " + relative(total.error, total.norm);
     if (total.weighted_norm > 0) line += ", weighted by importance " + relative(total.weighted_error, total.weighted_norm);
     if (report.estimated_divergence >= 0)
-        line += format_text(", formats chosen by measured cost (KL about %.2g before error feedback)", report.estimated_divergence);
+        line += format_text(", formats chosen by measured cost (KL about %.2g)", report.estimated_divergence);
     if (report.calibration_windows > 0)
         line += format_text(", calibrated on %lld windows in %.0f s", static_cast<long long>(report.calibration_windows),
                             report.calibration_seconds);

@@ -87,7 +87,7 @@ struct QuantizeReport {
     int threads = 0;
     int64_t calibration_windows = 0;
     size_t corrected = 0, correction_weights = 0;  // matrices that the adapter (the last of outputs) is for, its weights
-    double estimated_divergence = -1;  // of plain rounding with the formats chosen, nats per token; -1: not measured
+    double estimated_divergence = -1;  // of the formats chosen, tensor by tensor, nats per token; -1: not measured
     double seconds = 0, calibration_seconds = 0;
 
     double bits_per_weight() const;

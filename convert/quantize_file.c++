@@ -250,10 +250,10 @@ Result<uint64_t> size_limit(const QuantizeOptions& options, const QuantizeReport
     return planned_bytes(job, plan);
 }
 
-// By itself only in place of formats that could be chosen again: who asks for ternary, code books or own types gets them.
+// By itself only in place of formats that could be chosen again: who asks for ternary or own types gets them.
 bool chooses_formats(const QuantizeOptions& options, const Recipe& recipe) {
     if (options.target_bytes > 0 || options.target_bits > 0 || !options.like.empty()) return true;
-    const std::vector<const Format*> candidates = budget_candidates();
+    const std::vector<const Format*> candidates = budget_candidates(options.rounding != Rounding::nearest);
     const bool replaceable = std::find(candidates.begin(), candidates.end(), &format_of(recipe.base)) != candidates.end();
     return replaceable && !options.keep_mix && !options.pure;
 }
@@ -268,6 +268,8 @@ Status check_targets(const QuantizeOptions& options) {
     if (!options.plan_file.empty() && options.calibration.texts.empty()) return usage_error("--save-plan needs --calibrate TEXT");
     return {};
 }
+
+bool feeds_back(const QuantizeOptions& options) { return options.rounding == Rounding::best || options.rounding == Rounding::gptq; }
 
 // The data that a way of rounding stands on must be there, and none that it would not look at.
 Status check_rounding(const QuantizeOptions& options) {
@@ -287,8 +289,8 @@ Status choose_formats(const QuantizeOptions& options, Calibrator& calibrator, Qu
     const std::vector<std::string> names = free_tensors(report.plan);
     if (names.empty()) return {};
     LET(limit, size_limit(options, report, job));
-    const std::vector<const Format*> candidates = budget_candidates();
-    LET(measured, calibrator.measure(names, candidates));
+    const std::vector<const Format*> candidates = budget_candidates(options.rounding != Rounding::nearest);
+    LET(measured, calibrator.measure(names, candidates, feeds_back(options)));
     Losses losses;
     for (TensorSensitivity& tensor : measured) losses.push_back(std::move(tensor.losses));
     LET(loss, spend_budget(report.plan, candidates, losses, limit, [&](const Plan& plan) { return planned_bytes(job, plan); }));
@@ -412,7 +414,7 @@ Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport
     if (!options.plan_file.empty()) TRY(save_plan(options.plan_file, report.plan, options.force));
     TRY(weigh_by_texts(options, calibrator, report, job));
     RoundedTensors rounded;
-    if (options.rounding == Rounding::best || options.rounding == Rounding::gptq) {
+    if (feeds_back(options)) {
         LET(found, calibrator.round(report.plan));
         rounded = std::move(found);
         TRY(correct_means(options, report, job, rounded));

@@ -8,13 +8,14 @@
 #   our file a second time
 # environment: QUANT_BUILD the build folder; TYPES (default below); CHUNKS of TEXT to judge (default 64); CONTEXT (default 512);
 #   CALIBRATION text (default: the first 2,000,000 bytes of the books in QUANT_SHARED, the shared reference data), WINDOWS of it
-#   (default 200); OPTIONS for our calibrated file; KEEP a folder in which peers' files and judgements stay for the next run
+#   (default 200); OPTIONS for our calibrated file; NO_PLAIN=1 leaves out our file
+#   without calibration; KEEP a folder in which peers' files and judgements stay for the next run
 # Where QUANT_SHARED has figures of AutoRound for the model (reference/peers.md), they stand beside.
 set -eu
 ours_only=
 [ "${1:-}" != --ours-only ] || { ours_only=1; shift; }
 if [ $# -lt 2 ] || { [ $# -eq 2 ] && [ -z "$ours_only" ]; }; then
-    sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
     echo "without a peer nothing is compared: name its folder, or say --ours-only" >&2
     exit 2
 fi
@@ -112,11 +113,13 @@ for type in $types; do
     judge "$work/ours.gguf" "$work/ours"
     ours=$(cat "$work/ours")
     row "ours, calibrated" "$work/ours" "$seconds"
-    began=$(now)
-    "$quant" quantize --quiet --force "$model" "$work/plain.gguf" "$type" --imatrix "$keep/imatrix.gguf"
-    seconds=$(since "$began")
-    judge "$work/plain.gguf" "$work/plain"
-    row "ours, importance" "$work/plain" "$seconds" "$ours"
+    if [ -z "${NO_PLAIN:-}" ]; then
+        began=$(now)
+        "$quant" quantize --quiet --force "$model" "$work/plain.gguf" "$type" --imatrix "$keep/imatrix.gguf"
+        seconds=$(since "$began")
+        judge "$work/plain.gguf" "$work/plain"
+        row "ours, importance" "$work/plain" "$seconds" "$ours"
+    fi
     for peer in "$@"; do
         name=$(basename "$(dirname "$(dirname "$(cd "$peer" && pwd)")")")
         if ! peer_file "$peer" "$name" "$type"; then

@@ -60,9 +60,10 @@ Result<Calibrator> Calibrator::open(std::shared_ptr<const Model> model, const Ca
 }
 
 Result<std::vector<TensorSensitivity>> Calibrator::measure(const std::vector<std::string>& names,
-                                                           const std::vector<const Format*>& candidates) {
+                                                           const std::vector<const Format*>& candidates, bool feedback) {
     SensitivityOptions options = sensitivity_options(*model_, names, windows(), options_);
     options.candidates = candidates;
+    options.feedback = feedback;
     return measure_sensitivities(*model_, names, shortened(tokens_, options_.window, options.window), options, *pool_,
                                  [this](int64_t done, int64_t total, const std::string& what) {
                                      return !progress_ || progress_("measure", done, total, what);

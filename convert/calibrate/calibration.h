@@ -29,9 +29,9 @@ public:
     static Result<Calibrator> open(std::shared_ptr<const Model> model, const CalibrationOptions& options, int threads,
                                    CalibrationProgress progress);
 
-    // What rounding each of these tensors would cost in each format, on a few of the windows.
+    // What rounding each of these tensors would cost in each format, on a few of the windows; with error feedback or without.
     Result<std::vector<TensorSensitivity>> measure(const std::vector<std::string>& names,
-                                                   const std::vector<const Format*>& candidates);
+                                                   const std::vector<const Format*>& candidates, bool feedback);
     // How long the rest will take on this machine.
     Result<TimeEstimate> estimate(const Plan& plan, const WorkToCome& work);
     // Mean squares of what each matrix reads on all windows, experts and the output matrix included.

@@ -3,9 +3,10 @@
 
 namespace quant {
 
-void ReplacedWeights::put(const TensorInfo& tensor, const Format& format, const uint8_t* data, uint64_t bytes) {
+void ReplacedWeights::put(const TensorInfo& tensor, const Format& format, int64_t group, const uint8_t* data, uint64_t bytes) {
     auto info = std::make_unique<TensorInfo>(tensor);
     info->format = &format;
+    info->group = group;
     info->data = data;
     info->bytes = bytes;
     point(tensor, info.get());

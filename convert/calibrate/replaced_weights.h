@@ -16,8 +16,8 @@ public:
 
     const Weights& weights() const { return weights_; }
     // `bytes` of encoded rows stay the caller's and must outlive their use here. A tensor that serves twice (a tied
-    // table) is replaced in both places.
-    void put(const TensorInfo& tensor, const Format& format, const uint8_t* data, uint64_t bytes);
+    // table) is replaced in both places. `group`: rows that share a table, in formats that have such.
+    void put(const TensorInfo& tensor, const Format& format, int64_t group, const uint8_t* data, uint64_t bytes);
     void restore(const TensorInfo& tensor);
 
 private:

@@ -4,19 +4,21 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <memory>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "base/signals.h"
+#include "convert/calibrate/gram.h"
 #include "convert/calibrate/layers.h"
 #include "convert/calibrate/predictions.h"
 #include "convert/calibrate/replaced_weights.h"
+#include "convert/calibrate/rounding_cost.h"
+#include "convert/calibrate/tied_table.h"
 
 namespace quant {
 
 namespace {
-
 
 // The format of the probe: coarse enough for a divergence above the noise of f32, fine enough to be proportional. One
 // that fits every row of 32.
@@ -46,6 +48,9 @@ public:
         Hidden first;
         TRY(first.copy(x, options_.memory));
         for (int32_t i = 0; i < layers(); ++i) TRY(advance(original, i, x, true));
+        LET(share, lookup_share(model_, predictions_.tokens(), options_.window, options_.memory, pool_));
+        lookup_share_ = share;
+        TRY(learn_output(original, x));
         TRY(predictions_.keep(original_head, x, [this] { return step("output"); }));
         TRY(tables(first, x));
         x = std::move(first);
@@ -81,7 +86,10 @@ private:
         if (learn) TRY(runner.load_with_sites(index, sites));
         else TRY(runner.load(Part::layer, index));
         return runner.advance(hidden, [&](int64_t) {
-            for (const Site& site : sites) add_squares(site, runner.value(site.input));
+            for (const Site& site : sites) {
+                add_squares(site, runner.value(site.input));
+                add_products(site.weights, runner.value(site.input));
+            }
             return step("blk." + std::to_string(index));
         });
     }
@@ -98,6 +106,24 @@ private:
             sum.resize(squares.size());
             for (size_t c = 0; c < squares.size(); ++c) sum[c] += static_cast<float>(squares[c]);
         }
+    }
+
+    // Matrices that read the same share their sums.
+    void add_products(const std::vector<std::string>& weights, const Tensor& input) {
+        const int64_t cols = input.ne[0], kept = RoundingCost::sampled_cols(cols);
+        std::shared_ptr<ProductSum>& sum = inputs_[weights.front()];
+        if (!sum) sum = std::make_shared<ProductSum>(kept, kept);
+        sum->add(input.f32(), cols, input.f32(), cols, options_.window, pool_);
+        for (const std::string& name : weights) inputs_[name] = inputs_[weights.front()];
+    }
+
+    // What the output matrix reads, of the hidden states behind all layers.
+    Status learn_output(PartRunner& original, const Hidden& last) {
+        const TensorInfo& output = *model_.weights().output;
+        if (!wanted(&output)) return {};
+        TRY(original.load(Part::head, 0));
+        for (int64_t w = 0; w < windows(); ++w) add_products({output.name}, original.run(last.at(w)));
+        return {};
     }
 
     // The tables outside the layers: `first` are the hidden states behind the embedding, `last` those behind all layers.
@@ -118,7 +144,7 @@ private:
             std::vector<float> row(static_cast<size_t>(tensor.cols()));
             for (int64_t r = begin; r < end; ++r) encode_row(format, tensor, r, importance, row, blocks.data() + row_at(format, tensor, r));
         });
-        changed_.put(tensor, format, blocks.data(), blocks.size());
+        changed_.put(tensor, format, 0, blocks.data(), blocks.size());
         Hidden x;
         TRY(x.copy(before, options_.memory));
         if (layer < 0) TRY(runner_->embed(predictions_.tokens(), x));
@@ -129,8 +155,7 @@ private:
         LET(score, predictions_.compare(*head_, x, [&] { return step(tensor.name); }));
         changed_.restore(tensor);
         result.measured = score.divergence.value;
-        estimate(tensor, format, importance, result);
-        return {};
+        return estimate(tensor, format, result);
     }
 
     static uint64_t row_at(const Format& format, const TensorInfo& tensor, int64_t row) {
@@ -149,34 +174,28 @@ private:
         format.encode(nullptr, row.data(), importance, to, tensor.cols());
     }
 
-    // Weighted squared error over rows spread evenly; NaN where rows do not fit.
-    double error_in(const Format& format, const TensorInfo& tensor, const float* importance) {
-        const int64_t cols = tensor.cols(), count = std::min(options_.sampled_rows, tensor.rows());
-        if (cols % format.block != 0) return std::numeric_limits<double>::quiet_NaN();
-        std::vector<double> errors(static_cast<size_t>(count));
-        pool_.for_each_piece(count, 1, [&](int64_t i, int64_t, int) {
-            std::vector<float> row(static_cast<size_t>(cols)), back(row.size());
-            std::vector<uint8_t> blocks(format.row_bytes(cols));
-            encode_row(format, tensor, i * tensor.rows() / count, importance, row, blocks.data());
-            format.decode(nullptr, blocks.data(), back.data(), cols);
-            double sum = 0;
-            for (size_t c = 0; c < row.size(); ++c) {
-                const double d = static_cast<double>(row[c]) - static_cast<double>(back[c]);
-                sum += (importance ? static_cast<double>(importance[c]) : 1.0) * d * d;
-            }
-            errors[static_cast<size_t>(i)] = sum;
-        });
-        double sum = 0;
-        for (const double each : errors) sum += each;
-        return sum;
+    // Few tokens leave directions in which nothing seems to count: what columns have in common is trusted the less.
+    static std::vector<float> shrunk(const ProductSum& sum, int64_t cols) {
+        const auto tokens = static_cast<double>(sum.tokens());
+        std::vector<float> gram = sum.mean(tokens);
+        const auto trust = static_cast<float>(tokens / (tokens + static_cast<double>(cols)));
+        for (size_t i = 0; i < gram.size(); ++i)
+            if (i % static_cast<size_t>(cols + 1) != 0) gram[i] *= trust;
+        return gram;
     }
 
-    void estimate(const TensorInfo& tensor, const Format& probe, const float* importance, TensorSensitivity& result) {
-        const double unit = error_in(probe, tensor, importance);
+    Status estimate(const TensorInfo& tensor, const Format& probe, TensorSensitivity& result) {
+        const auto found = inputs_.find(tensor.name);
+        std::vector<float> gram;
+        if (found != inputs_.end()) gram = shrunk(*found->second, RoundingCost::sampled_cols(tensor.cols()));
+        if (&tensor == model_.weights().output && !gram.empty()) add_lookups(gram, RoundingCost::sampled_cols(tensor.cols()), lookup_share_);
+        LET(cost, RoundingCost::create(tensor, std::move(gram), options_.sampled_rows, pool_));
+        const double unit = cost.of(probe, false);
         for (const Format* candidate : options_.candidates) {
-            const double error = error_in(*candidate, tensor, importance);
+            const double error = cost.of(*candidate, options_.feedback);
             result.losses.push_back(std::isnan(error) || unit <= 0 ? error : result.measured * error / unit);
         }
+        return {};
     }
 
     const Model& model_;
@@ -188,7 +207,9 @@ private:
     PartRunner *runner_ = nullptr, *head_ = nullptr;  // of the changed weights
     std::unordered_map<std::string, TensorSensitivity> results_;
     std::unordered_map<std::string, std::vector<float>> importance_;  // by tensor: sums of squared inputs
+    std::unordered_map<std::string, std::shared_ptr<ProductSum>> inputs_;  // by tensor: of its first columns
     Predictions predictions_;
+    double lookup_share_ = 0;
     int64_t done_ = 0, total_ = 0;
 };
 

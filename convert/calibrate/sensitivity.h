@@ -1,5 +1,5 @@
 // What rounding each tensor would cost: the divergence of the model's predictions with this tensor alone rounded, measured
-// on calibration windows in one format and carried over to others by their squared errors.
+// on calibration windows in one format and carried over to others by the errors of the tensor's products.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,7 @@ struct SensitivityOptions {
     uint64_t memory = uint64_t{2} << 30;  // bytes that hidden states may take; more goes to disk
     std::vector<const Format*> candidates;
     int64_t sampled_rows = 48;  // of a tensor, for the errors of the candidates
+    bool feedback = true;     // losses as error feedback leaves them, otherwise of the search
 };
 
 // Passes of a window through a layer that measuring takes.

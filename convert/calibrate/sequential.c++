@@ -7,6 +7,7 @@
 #include "convert/calibrate/gram.h"
 #include "convert/calibrate/layers.h"
 #include "convert/calibrate/replaced_weights.h"
+#include "convert/calibrate/tied_table.h"
 #include "convert/rounding/factor.h"
 #include "formats/side_data.h"
 
@@ -84,7 +85,10 @@ private:
             const Tensor normed = original.run(hidden.at(w));
             gram.add(normed.f32(), width, normed.f32(), width, options_.window, pool_);
         }
-        return round_tensor(*output, gram.mean(static_cast<double>(gram.tokens())), {});
+        std::vector<float> h = gram.mean(static_cast<double>(gram.tokens()));
+        LET(share, lookup_share(model_, tokens_, options_.window, options_.memory, pool_));
+        add_lookups(h, width, share);
+        return round_tensor(*output, h, {});
     }
 
     // A table of its own has no inputs to learn from: each row is encoded for itself.
@@ -98,7 +102,7 @@ private:
         HeadInput input{table.cols(), table.rows(), group, {}, {}, &pool_};
         input.read = [&](int64_t row, int64_t count, float* to) { decode_rows(*table.format, table.view(), row, count, to); };
         encode_tensor(format, input, blocks.data());
-        rounded_weights_.put(table, format, blocks.data(), blocks.size());
+        rounded_weights_.put(table, format, group, blocks.data(), blocks.size());
     }
 
     bool wanted(const std::string& name) const {
@@ -126,7 +130,7 @@ private:
         const int64_t group = planned_.at(weight.name)->out.group;
         blocks.resize(format.tensor_bytes(cols, rows, group));
         TRY(round_with_feedback(format, values.data(), rows, cols, group, gram, options_.feedback, pool_, blocks.data()));
-        rounded_weights_.put(weight, format, blocks.data(), blocks.size());
+        rounded_weights_.put(weight, format, group, blocks.data(), blocks.size());
         return {};
     }
 

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "convert/plan/allocate.h"
+#include "convert/rounding/books.h"
 #include "convert/rounding/codes.h"
 
 namespace quant {
@@ -70,10 +71,13 @@ std::vector<std::string> free_tensors(const Plan& plan) {
     return names;
 }
 
-std::vector<const Format*> budget_candidates() {
+std::vector<const Format*> budget_candidates(bool importance) {
     std::vector<const Format*> out;
-    for (const Format& format : formats())
-        if (format.stock && format.encodes && !format.needs_importance && code_planes(format.slot) && code_planes(format.slot)->levels > 3) out.push_back(&format);
+    for (const Format& format : formats()) {
+        const CodePlanes* planes = code_planes(format.slot);
+        const bool two_bits = (planes && planes->levels > 3) || (code_book(format.slot) && format.bits_per_weight() > 2);
+        if (format.stock && format.encodes && two_bits && (importance || !format.needs_importance)) out.push_back(&format);
+    }
     out.push_back(&format_of(FormatSlot::f16));
     return out;
 }

@@ -14,8 +14,9 @@ namespace quant {
 // The tensors whose format is free: quantized by the plan, and not because the user named a format for them.
 std::vector<std::string> free_tensors(const Plan& plan);
 
-// The stock formats that may take a tensor's place: all of two bits and more with codes of single weights, and F16.
-std::vector<const Format*> budget_candidates();
+// The stock formats that may take a tensor's place: all with codes of two bits and more, and F16; `importance`: there is some,
+// for the formats that need it.
+std::vector<const Format*> budget_candidates(bool importance);
 
 // By tensor of free_tensors(): the loss in each candidate's format, NaN where its rows do not fit.
 using Losses = std::vector<std::vector<double>>;

@@ -137,7 +137,7 @@ private:
         const auto put = [&](const TensorInfo* tensor, std::vector<std::vector<uint8_t>>& keep) {
             if (!tensor) return;
             keep.push_back(encoded(*tensor, *planned.at(tensor->name)));
-            if (!keep.back().empty()) changed.put(*tensor, *planned.at(tensor->name)->out.format, keep.back().data(), keep.back().size());
+            if (!keep.back().empty()) changed.put(*tensor, *planned.at(tensor->name)->out.format, planned.at(tensor->name)->out.group, keep.back().data(), keep.back().size());
         };
         const Weights& weights = source_.weights();
         put(weights.embedding, tables);

@@ -6,7 +6,9 @@
 #include <cmath>
 #include <memory>
 
+#include "convert/rounding/books.h"
 #include "convert/rounding/chooser.h"
+#include "convert/rounding/codes.h"
 #include "convert/rounding/factor.h"
 #include "formats/lanes.h"
 #include "formats/side_data.h"
@@ -237,6 +239,18 @@ private:
 Status round_with_feedback(const Format& format, const float* w, int64_t rows, int64_t cols, int64_t group,
                            const std::vector<float>& gram, const FeedbackOptions& options, ThreadPool& pool,
                            uint8_t* blocks) {
+    std::vector<float> factor;
+    if (code_planes(format.slot) || code_book(format.slot)) {
+        LET(found, inverse_factor(gram, cols, options.damping, pool));
+        factor = std::move(found);
+    }
+    round_with_factor(format, w, rows, cols, group, gram, factor, options, pool, blocks);
+    return {};
+}
+
+void round_with_factor(const Format& format, const float* w, int64_t rows, int64_t cols, int64_t group,
+                       const std::vector<float>& gram, const std::vector<float>& factor, const FeedbackOptions& options,
+                       ThreadPool& pool, uint8_t* blocks) {
     const std::unique_ptr<Chooser> chooser = Chooser::create(format, cols);
     std::vector<float> importance(static_cast<size_t>(cols)), diagonal(static_cast<size_t>(cols));
     double mean = 0;
@@ -251,10 +265,9 @@ Status round_with_feedback(const Format& format, const float* w, int64_t rows, i
     input.read = [&](int64_t row, int64_t count, float* out) { std::copy_n(w + row * cols, count * cols, out); };
     if (!chooser) {
         encode_tensor(format, input, blocks);
-        return {};
+        return;
     }
     if (format.head) format.head->build(input, blocks);
-    LET(factor, inverse_factor(gram, cols, options.damping, pool));
     for (int64_t j = 0; j < cols; ++j) {
         const float u = factor[static_cast<size_t>(j * cols + j)];
         importance[static_cast<size_t>(j)] = 1 / (u * u);
@@ -268,7 +281,6 @@ Status round_with_feedback(const Format& format, const float* w, int64_t rows, i
     pool.for_each_piece((rows + kRows - 1) / kRows, 1, [&](int64_t begin, int64_t, int thread) {
         tiles[static_cast<size_t>(thread)].round(begin * kRows, first_row + static_cast<uint64_t>(begin * kRows) * format.row_bytes(cols));
     });
-    return {};
 }
 
 }  // namespace quant

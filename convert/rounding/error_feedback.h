@@ -24,4 +24,9 @@ Status round_with_feedback(const Format& format, const float* w, int64_t rows, i
                            const std::vector<float>& gram, const FeedbackOptions& options, ThreadPool& pool,
                            uint8_t* blocks);
 
+// The same with inverse_factor(gram, cols, options.damping) at hand; empty where the format has no codes.
+void round_with_factor(const Format& format, const float* w, int64_t rows, int64_t cols, int64_t group,
+                       const std::vector<float>& gram, const std::vector<float>& factor, const FeedbackOptions& options,
+                       ThreadPool& pool, uint8_t* blocks);
+
 }  // namespace quant

@@ -2,6 +2,8 @@
 #include "formats/lanes.h"
 
 #include <atomic>
+#include <cstdlib>
+#include <cstring>
 
 #include "base/cpu.h"
 
@@ -9,8 +11,14 @@ namespace quant {
 
 namespace {
 
+// The scalar kernels go with the narrow width, so that QUANT_ISA=scalar shows what a processor without AVX2 does.
+bool wanted() {
+    const char* isa = std::getenv("QUANT_ISA");
+    return cpu_features().avx2 && !(isa && std::strcmp(isa, "scalar") == 0);
+}
+
 std::atomic<bool>& wide() {
-    static std::atomic<bool> value{cpu_features().avx2};
+    static std::atomic<bool> value{wanted()};
     return value;
 }
 

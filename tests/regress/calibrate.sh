@@ -79,6 +79,33 @@ fails nearest_with_matrix 2 'leave --imatrix out' "$quant" quantize -q "$tiny" "
 fails nearest_code_book 2 'rounding nearest has none' "$quant" quantize -q "$tiny" "$work/no.gguf" iq2_xs --rounding nearest
 fails unknown_rounding 2 'expected nearest, search or gptq' "$quant" quantize -q "$tiny" "$work/no.gguf" q4_0 --rounding random
 
+# The table of a tied model is rounded for both its uses: 0.53 of plain rounding, 0.71 when only the output counts.
+tied_table() {
+    local table=(--tensor-type 'token_embd=q4_0') plain calibrated
+    "$quant" quantize --quiet --force "$tiny" "$work/plain.gguf" f16 "${table[@]}" &&
+        "$quant" quantize --quiet --force "$tiny" "$work/tied.gguf" f16 "${table[@]}" --keep-mix --calibrate "$work/seen.txt" --calibrate-ctx 256 --calibrate-chunks 8 || return 1
+    plain=$(divergence "$work/plain.gguf") calibrated=$(divergence "$work/tied.gguf")
+    echo "KL plain $plain, calibrated $calibrated"
+    awk -v a="$calibrated" -v b="$plain" 'BEGIN { exit !(a > 0 && a < 0.62 * b) }'
+}
+check tied_table_counts_in_both_places tied_table
+
+# Tables of a matrix, and double-quantized scales: rounded with feedback under what was made for the whole tensor.
+tables() {
+    local text=("$work/seen.txt" --calibrate-ctx 128 --calibrate-chunks 8 --tensor-type 'token_embd=f16')
+    "$quant" quantize --quiet --force "$tiny" "$work/plain.gguf" "$1" --tensor-type 'token_embd=f16' &&
+        "$quant" quantize --quiet --force "$tiny" "$work/tables.gguf" "$1" --calibrate "${text[@]}" || return 1
+    local plain calibrated
+    plain=$(divergence "$work/plain.gguf") calibrated=$(divergence "$work/tables.gguf")
+    echo "$1: KL plain $plain, calibrated $calibrated"
+    awk -v a="$calibrated" -v b="$plain" 'BEGIN { exit !(a > 0 && a < 0.8 * b) }'
+}
+check tables_are_calibrated tables pal4
+if [ -n "${QUANT_FULL_TESTS:-}" ]; then
+    check double_quantization_is_calibrated tables nf4_dq
+    check pairs_are_calibrated tables pal2_v2
+fi
+
 asked_for() { # what a budget would never choose stays what the user asked for
     "$quant" quantize --force "$tiny" "$work/own.gguf" nf4 --tensor-type 'ffn|token_embd=f16' --calibrate "$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2 2>/dev/null | grep -q '^  NF4 '
 }

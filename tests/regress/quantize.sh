@@ -49,6 +49,17 @@ done
 [ -n "$formats" ] || why="no formats"
 result same_bytes_for_any_threads_and_instructions "$why"
 
+# The same importance matrix and recipe, whatever the processor: mixes of super-blocks and of code books.
+why=
+head -c 4000 "$(dirname "$tiny")/sample.txt" >seen.txt
+"$quant" calibrate -q "$tiny" seen.txt -c 64 --chunks 4 -o matrix.gguf || why="no matrix"
+for type in q3_k_m iq2_xs; do
+    layers=(--imatrix matrix.gguf --tensor-type 'blk\.[123]|token_embd=f16')
+    quantize --force "$tiny" one.gguf $type "${layers[@]}" 2>>err.txt && QUANT_ISA=scalar quantize --force "$tiny" other.gguf $type "${layers[@]}" 2>>err.txt &&
+        cmp one.gguf other.gguf || why="$why; $type differs"
+done
+result same_bytes_from_the_same_importance "$why"
+
 why=
 quantize --force "$tiny" one.gguf q4_k_m 1 && quantize --force "$tiny" other.gguf q4_k_m 2 && cmp one.gguf other.gguf || why="differ"
 result same_bytes_of_a_mix "$why"
