@@ -59,7 +59,7 @@ judge() {
 # row NAME RESULT SECONDS [OURS]: a row; with the result of our file, how far ours is beside it
 row() {
     awk -v name="$1" -v seconds="$3" -v ours="${4:-}" '{
-        printf "  %-22s %9d  %.5f +/- %.5f  %.5f +/- %.5f  %8.4f %7s", name, $1, $2, $3, $4, $5, $6, seconds
+        printf "  %-22s %9d  %.6f +/- %.6f  %.6f +/- %.6f  %8.4f %7s", name, $1, $2, $3, $4, $5, $6, seconds
         if (ours != "" && split(ours, o, " ") == 6) printf "   %.3f %.3f", o[2] / $2, o[4] / $4
         printf "\n" }' "$2"
 }
@@ -103,7 +103,7 @@ if [ ! -s "$keep/imatrix.dat" ]; then
     "$quant" calibrate -q --force "$model" "$calibration" -o "$keep/imatrix.dat" --chunks "$windows"
 fi
 echo "ours / it: our calibrated file's KL over that row's, by int8 products and by --exact"
-printf '  %-22s %9s  %-19s  %-19s  %8s %7s   %s\n' "" bytes "KL" "KL --exact" ppl seconds "ours / it"
+printf '  %-22s %9s  %-21s  %-21s  %8s %7s   %s\n' "" bytes "KL" "KL --exact" ppl seconds "ours / it"
 for type in $types; do
     echo "$type"
     began=$(now)
@@ -131,7 +131,7 @@ for type in $types; do
     done
     autoround "$type" | while read -r name kl perplexity bytes; do
         awk -v name="AutoRound $name" -v kl="$kl" -v ppl="$perplexity" -v bytes="$bytes" -v ours="$ours" 'BEGIN {
-            split(ours, o, " "); printf "  %-22s %9d  %.5f              %-19s  %8.4f %7s   %.3f\n", name, bytes, kl, "", ppl, "", o[2] / kl }'
+            split(ours, o, " "); printf "  %-22s %9d  %.5f                %-21s  %8.4f %7s   %.3f\n", name, bytes, kl, "", ppl, "", o[2] / kl }'
     done
     second_opinion "$work/ours.gguf"
 done

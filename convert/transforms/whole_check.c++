@@ -121,7 +121,7 @@ private:
         std::vector<uint8_t>& blocks = blocks_[tensor.name];
         blocks.resize(out.format->tensor_bytes(tensor.cols(), tensor.rows(), out.group));
         TRY(round_with_feedback(*out.format, values.data(), tensor.rows(), tensor.cols(), out.group, gram, {}, pool_, blocks.data()));
-        rounded_.put(tensor, *out.format, blocks.data(), blocks.size());
+        rounded_.put(tensor, *out.format, out.group, blocks.data(), blocks.size());
         return {};
     }
 
@@ -133,7 +133,7 @@ private:
         HeadInput input{tensor.cols(), tensor.rows(), out.group, {}, {}, &pool_};
         input.read = [&](int64_t row, int64_t count, float* to) { decode_rows(*tensor.format, tensor.view(), row, count, to); };
         encode_tensor(*out.format, input, blocks.data());
-        rounded_.put(tensor, *out.format, blocks.data(), blocks.size());
+        rounded_.put(tensor, *out.format, out.group, blocks.data(), blocks.size());
         return {};
     }
 
