@@ -42,7 +42,7 @@ public:
         for (const PlannedTensor& tensor : plan.tensors) {
             const auto found = rounded_.find(tensor.out.name);
             if (found == rounded_.end()) continue;
-            changed_.put(*model_.gguf().find(tensor.out.name), *tensor.out.format, found->second.data(), found->second.size());
+            changed_.put(*model_.gguf().find(tensor.out.name), *tensor.out.format, tensor.out.group, found->second.data(), found->second.size());
         }
         LET(original, PartRunner::create(model_, w, text_.window, pool_));
         LET(rounded, PartRunner::create(model_, changed_.weights(), text_.window, pool_));
@@ -134,7 +134,7 @@ private:
         std::vector<uint8_t>& bytes = rounded_[bias->name];
         bytes.resize(rows * sizeof(float));
         std::memcpy(bytes.data(), values.data(), bytes.size());
-        changed_.put(*bias, format_of(FormatSlot::f32), bytes.data(), bytes.size());
+        changed_.put(*bias, format_of(FormatSlot::f32), 0, bytes.data(), bytes.size());
         return {};
     }
 
