@@ -28,6 +28,7 @@ struct BenchOptions {
     KvType k_type = KvType::f16, v_type = KvType::f16;
     std::vector<AdapterChoice> adapters;
     bool exact = false, json = false;
+    LoadMode load = LoadMode::faster;
 };
 
 // One line of the result. Either a prompt of `tokens` taken at once or `tokens` generated one by one,
@@ -84,6 +85,7 @@ Result<bool> parse(Arguments arguments, BenchOptions* out) {
     add_adapters(options, &out->adapters);
     add_cache_types(options, &out->k_type, &out->v_type);
     options.flag("--exact", "decoded weights and f32 activations instead of the fast int8 products", &out->exact);
+    add_load_mode(options, &out->load);
     options.flag("--json", "print a JSON array", &out->json);
     options.call_flag("--quiet", "no progress on standard error", [] {
         set_log_level(LogLevel::quiet);
@@ -218,7 +220,7 @@ Status bench_command(Arguments arguments) {
     if (!go_on) return {};
     std::vector<Test> done;
     for (const std::string& path : given.models) {
-        LET(model, Model::load(path));
+        LET(model, Model::load(path, mapping_mode(given.load, path)));
         std::vector<Test> tests = tests_of(given, *model, path);
         if (tests.empty()) return usage_error("nothing to measure: -p and -n are both 0");
         Progress progress("bench " + escaped(path), "runs", tests.size() * static_cast<uint64_t>(given.repetitions));

@@ -64,7 +64,7 @@ void add_input_options(Options& options, RunOptions* out) {
         return Status{};
     });
     add_adapters(options, &out->adapters);
-    options.flag("--no-mmap", "read the model into memory instead of mapping it", &out->no_mmap);
+    add_load_mode(options, &out->load);
 }
 
 void add_length_options(Options& options, RunOptions* out) {

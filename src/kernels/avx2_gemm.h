@@ -148,10 +148,11 @@ inline void end_group(const GroupEnd& at, const __m256i (&sum)[2][kColumns], flo
         for (int i = 0; i < kMinima; ++i) minima[i] = _mm256_load_ps(at.minima[i] + 8 * half);
 #pragma GCC unroll 8
         for (int t = 0; t < kColumns; ++t) {
-            const __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[half][t]), _mm256_set1_ps(at.xs[t]));
-            __m256 total = _mm256_fmadd_ps(value, scale, _mm256_load_ps(out[t] + 8 * half));
+            // What does not need the integer sum comes first: it is ready long before.
+            __m256 total = _mm256_load_ps(out[t] + 8 * half);
             for (int i = 0; i < kMinima; ++i) total = _mm256_fmadd_ps(minima[i], _mm256_set1_ps(at.sums[i * kColumns + t]), total);
-            _mm256_store_ps(out[t] + 8 * half, total);
+            const __m256 factor = _mm256_mul_ps(scale, _mm256_set1_ps(at.xs[t]));
+            _mm256_store_ps(out[t] + 8 * half, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[half][t]), factor, total));
         }
     }
     // And from carrying it in registers after all.

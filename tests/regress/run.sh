@@ -18,6 +18,7 @@ check greedy_text_q8_cache same $golden/tiny.txt "$quant" run -m $tiny -f $golde
 check greedy_text_of_stories same $golden/stories260K.txt "$quant" run -m $stories -p '' -n 256 --temp 0 --quiet
 check greedy_text_from_standard_input bash -c "'$quant' run -m $tiny -f - -n 64 --temp 0 --quiet <$golden/tiny-prompt.txt | cmp - $golden/tiny.txt"
 check greedy_text_in_small_batches same $golden/tiny.txt "$quant" run -m $tiny -f $golden/tiny-prompt.txt -n 64 --temp 0 --quiet -b 7 -t 3 --no-mmap
+check greedy_text_from_a_mapped_file same $golden/tiny.txt "$quant" run -m $tiny -f $golden/tiny-prompt.txt -n 64 --temp 0 --quiet --mmap
 check link_named_run same $golden/tiny.txt "$(dirname "$quant")/run" -m $tiny -f $golden/tiny-prompt.txt -n 64 --temp 0 --quiet
 
 generate() { "$quant" run -m $tiny --quiet "$@"; }
