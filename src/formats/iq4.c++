@@ -2,6 +2,7 @@
 #include "formats/blocks.h"
 #include "formats/codecs.h"
 #include "formats/superblock.h"
+#include "formats/unweighted.h"
 
 namespace quant {
 
@@ -84,9 +85,11 @@ QUANT_INLINE void iq4_xs_body(const float* x, const float* importance, uint8_t* 
     }
 }
 
+QUANT_ENCODER(thorough_iq4_nl, iq4_nl_body)
+
 }  // namespace
 
-QUANT_ENCODER(encode_iq4_nl, iq4_nl_body)
+QUANT_FAST_ENCODER(iq4_nl)
 QUANT_ENCODER(encode_iq4_xs, iq4_xs_body)
 
 }  // namespace quant

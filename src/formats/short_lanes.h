@@ -71,6 +71,11 @@ struct Totals {
         low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(a.v, b.v), factors));
         high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a.v, b.v), factors));
     }
+    QUANT_INLINE void add_squares(Shorts a, Shorts b) {
+        const __m256i l = _mm256_unpacklo_epi16(a.v, b.v), h = _mm256_unpackhi_epi16(a.v, b.v);
+        low = _mm256_add_epi32(low, _mm256_madd_epi16(l, l));
+        high = _mm256_add_epi32(high, _mm256_madd_epi16(h, h));
+    }
     QUANT_INLINE Vec<8> floats() const {
         Vec<8> out;
         out.a = reinterpret_cast<Vec<8>::Part>(_mm256_cvtepi32_ps(_mm256_permute2x128_si256(low, high, 0x20)));
@@ -136,6 +141,14 @@ struct Totals {
         part[3] = vmlal_n_s16(part[3], vget_high_s16(v.b), x);
     }
     QUANT_INLINE void add(Shorts a, Shorts b, const int16_t* x) { add(a, x[0]), add(b, x[1]); }
+    QUANT_INLINE void add_squares(Shorts a, Shorts b) {
+        for (const Shorts& v : {a, b}) {
+            part[0] = vmlal_s16(part[0], vget_low_s16(v.a), vget_low_s16(v.a));
+            part[1] = vmlal_s16(part[1], vget_high_s16(v.a), vget_high_s16(v.a));
+            part[2] = vmlal_s16(part[2], vget_low_s16(v.b), vget_low_s16(v.b));
+            part[3] = vmlal_s16(part[3], vget_high_s16(v.b), vget_high_s16(v.b));
+        }
+    }
     QUANT_INLINE Vec<4> floats() const {
         const auto number = [](int32x4_t p) QUANT_LAMBDA { return reinterpret_cast<Vec<4>::Part>(vcvtq_f32_s32(p)); };
         return {number(part[0]), number(part[1]), number(part[2]), number(part[3])};
@@ -220,6 +233,9 @@ struct Totals {
 
     QUANT_INLINE void add(const Shorts& a, const Shorts& b, const int16_t* x) {
         for (int i = 0; i < kLanes; ++i) v[i] += a.v[i] * x[0] + b.v[i] * x[1];
+    }
+    QUANT_INLINE void add_squares(const Shorts& a, const Shorts& b) {
+        for (int i = 0; i < kLanes; ++i) v[i] += a.v[i] * a.v[i] + b.v[i] * b.v[i];
     }
     QUANT_INLINE Vec<4> floats() const {
         float number[kLanes];

@@ -13,7 +13,7 @@ namespace quant {
 using UnweightedFn = void(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough);
 
 struct UnweightedEncoders {
-    UnweightedFn *q8_0, *q4_0, *q5_0, *q6_k, *q3_k, *q4_k, *q5_k, *q2_k, *tq2_0;
+    UnweightedFn *q8_0, *q4_0, *q5_0, *q6_k, *q3_k, *q4_k, *q5_k, *q2_k, *tq2_0, *iq4_nl;
 };
 extern const UnweightedEncoders kPortableUnweighted;
 #if defined(__x86_64__) && !defined(QUANT_SANITIZED)

@@ -334,7 +334,7 @@ void tq2_0_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
     }
 }
 
-constexpr UnweightedEncoders kEncoders = {q8_0_row, q4_0_row, q5_0_row, q6_k_row, q3_k_row, q4_k_row, q5_k_row, q2_k_row, tq2_0_row};
+constexpr UnweightedEncoders kEncoders = {q8_0_row, q4_0_row, q5_0_row, q6_k_row, q3_k_row, q4_k_row, q5_k_row, q2_k_row, tq2_0_row, iq4_nl_row};
 
 }  // namespace
 }  // namespace quant

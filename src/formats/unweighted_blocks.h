@@ -181,6 +181,99 @@ void q5_0_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
     }
 }
 
+// ---- IQ4_NL ----------------------------------------------------------------------------------------------------------
+
+// 128 times the midpoints between the levels, and the gaps between the levels.
+constexpr int16_t kIq4Mid[15] = {-14784, -11968, -9472, -7296, -5376, -3648, -2048, -576, 896, 2432, 4032, 5824, 7808, 10112, 12928};
+constexpr int16_t kIq4Gap[15] = {23, 21, 18, 16, 14, 13, 12, 11, 12, 12, 13, 15, 16, 20, 24};
+
+QUANT_INLINE Shorts iq4_level(const Shorts& v) {
+    Shorts level = Shorts::all(-127);
+    for (int i = 0; i < 15; ++i) level = level + (above(v, Shorts::all(kIq4Mid[i])) & Shorts::all(kIq4Gap[i]));
+    return level;
+}
+QUANT_INLINE Shorts iq4_code(const Shorts& v) {
+    Shorts code = Shorts::all(0);
+    for (int i = 0; i < 15; ++i) code = code - above(v, Shorts::all(kIq4Mid[i]));
+    return code;
+}
+// 128 x / d, cut where it is beyond the last level for certain.
+QUANT_INLINE Shorts iq4_position(const float* x, float inv) {
+    const Floats v = Floats::load(x) * Floats::all(128 * inv);
+    return Shorts::from(round_even(min(max(v, Floats::all(-32000)), Floats::all(32000))));
+}
+
+// Twice 16 scales as 128 times the extreme element's place among the levels: 20 to the side of -127, 12 to that of 113.
+struct Iq4Lanes {
+    int16_t factor[2][kLanes];
+};
+constexpr Iq4Lanes iq4_lanes() {
+    Iq4Lanes out = {};
+    double own = 95, mirrored = 93;
+    for (int k = 0; k < 2 * kLanes; ++k) {
+        out.factor[k / kLanes][k % kLanes] = static_cast<int16_t>(k < 20 ? own * 128 : mirrored * -128);
+        (k < 20 ? own : mirrored) *= k < 20 ? 1.0235 : 1.035;
+    }
+    return out;
+}
+constexpr Iq4Lanes kIq4Lanes = iq4_lanes();
+
+QUANT_INLINE Stored iq4_scale(const float* x) {
+    const search::Range range = range_of_32(x);
+    const float extreme = -range.low > range.high ? range.low : range.high;
+    if (!(std::fabs(extreme) > 128 * 40 * kSmallestUnit && std::fabs(extreme) < 0x1p18f)) return {};
+    alignas(32) int16_t fixed[32];
+    const float unit = -32767.0f / extreme;
+    Floats energy = Floats::all(0);
+    for (int i = 0; i < 32; i += kLanes) {
+        const Floats v = round_even(Floats::load(x + i) * Floats::all(unit));
+        energy = energy + v * v;
+        Shorts::from(v).store(fixed + i);
+    }
+    float scale = 0, gain = 0;
+    for (const auto& factors : kIq4Lanes.factor) {
+        const Shorts factor = Shorts::load(factors);
+        Totals xq, qq;
+        for (int i = 0; i < 32; i += 2) {
+            const Shorts a = iq4_level(scaled(Shorts::all(fixed[i]), factor)), b = iq4_level(scaled(Shorts::all(fixed[i + 1]), factor));
+            xq.add(a, b, fixed + i);
+            qq.add_squares(a, b);
+        }
+        const Floats h = xq.floats(), s = h / qq.floats(), g = h * s;
+        const int best = lowest_lane(Floats::all(0) - g);
+        float scales[kLanes], gains[kLanes];
+        s.store(scales), g.store(gains);
+        if (gains[best] > gain) gain = gains[best], scale = scales[best];
+    }
+    const float step = 12 * scale;
+    if (energy.sum() - gain < 0.02f * 32 * step * step) return {};
+    Stored d = stored_scale(scale / unit);
+    for (int round = 0; round < 2 && d.bits != 0; ++round) {
+        Floats refit_xq = Floats::all(0), refit_qq = refit_xq;
+        for (int i = 0; i < 32; i += kLanes) {
+            const Floats q = floats(iq4_level(iq4_position(x + i, 1 / d.value)));
+            refit_xq = refit_xq + q * Floats::load(x + i);
+            refit_qq = refit_qq + q * q;
+        }
+        d = stored_scale(refit_xq.sum() / refit_qq.sum());
+    }
+    return d;
+}
+
+void iq4_nl_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
+    auto* block = reinterpret_cast<BlockIQ4_NL*>(blocks);
+    for (int64_t i = 0; i < n; i += 32, ++block) {
+        const Stored d = iq4_scale(x + i);
+        if (d.bits == 0) {
+            thorough(nullptr, x + i, nullptr, reinterpret_cast<uint8_t*>(block), 32);
+            continue;
+        }
+        const float inv = 1 / d.value;
+        block->d.set_bits(d.bits);
+        (iq4_code(iq4_position(x + i, inv)) + up<4>(iq4_code(iq4_position(x + i + 16, inv)))).store_bytes(block->qs);
+    }
+}
+
 // ---- Q8_0 ------------------------------------------------------------------------------------------------------------
 
 // The best of 16 halves, from the one that brings the extreme element to about -128.4 on.
