@@ -24,15 +24,18 @@ constexpr AffineLanes affine_lanes(double first, double last) {
 }
 struct Q4KShape {
     static constexpr int kSub = 32, kTop = 15, kMost = 63, kFraction = 10, kRounds = 4;
+    static constexpr bool kRing = true;  // whether every second round tries integers further away
     static constexpr AffineLanes kLanesToTry = affine_lanes(-0.018, 0.062);
 };
 struct Q5KShape {
     static constexpr int kSub = 32, kTop = 31, kMost = 63, kFraction = 9, kRounds = 7;
+    static constexpr bool kRing = true;  // whether every second round tries integers further away
     static constexpr AffineLanes kLanesToTry = affine_lanes(-0.012, 0.030);
 };
 struct Q2KShape {
-    static constexpr int kSub = 16, kTop = 3, kMost = 15, kFraction = 12, kRounds = 3;
-    static constexpr AffineLanes kLanesToTry = affine_lanes(-0.05, 0.24);
+    static constexpr int kSub = 16, kTop = 3, kMost = 15, kFraction = 12, kRounds = 5;
+    static constexpr bool kRing = false;  // whether every second round tries integers further away
+    static constexpr AffineLanes kLanesToTry = affine_lanes(-0.05, 0.20);
 };
 
 // Sums over N numbers for the codes (x - offset) * factor / 2^(15 + FRACTION), rounded, within [0, TOP].
@@ -188,7 +191,7 @@ QUANT_INLINE AffineChoice<Shape> best_affine_super(const float* x, int16_t* code
         next.d = d, next.dmin = dmin;
         float cost = 0;
         for (int j = 0; j < kSubs; ++j) {
-            const ScaleAndMin chosen = choose_pair<Shape>(sub[j], d.value, dmin.value, round % 2);
+            const ScaleAndMin chosen = choose_pair<Shape>(sub[j], d.value, dmin.value, Shape::kRing && round % 2 != 0 ? 1 : 0);
             next.scale[j] = chosen.scale;
             next.min[j] = chosen.min;
             cost += chosen.cost;
