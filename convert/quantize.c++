@@ -160,6 +160,12 @@ Options describe(Settings& s) {
                      return {};
                  });
     options.real("--target-bpw", "BITS", "the same, for a file of at most so many bits per weight", &o.target_bits, 0.5, 32);
+    options.call("--target-ms", "MS", "choose formats with which a token takes at most MS on this machine, alone or beside a size", [&o](const std::string& text) -> Status {
+        LET(ms, parse_real(text));
+        if (!(ms > 0 && ms < 1e6)) return usage_error("expected more than 0 and less than 1000000");
+        o.target_ms = ms;
+        return {};
+    });
     options.text("--like", "TYPE", "the same, for a file no larger than that of another mix", &o.like);
     options.text("--save-plan", "FILE", "write the chosen formats, to be edited and given back by --tensor-type-file", &o.plan_file);
     options.text("--report", "FILE", "write a page on the result: sizes, errors, fidelity beside plain mixes", &o.report_file);
@@ -215,7 +221,7 @@ Status take_positional(Settings& s) {
 // What the effort means where nothing more exact is asked for.
 void apply_effort(Settings& s) {
     QuantizeOptions& o = s.options;
-    const bool fast = o.calibration.effort == Effort::fast, target = o.target_bytes > 0 || o.target_bits > 0 || !o.like.empty();
+    const bool fast = o.calibration.effort == Effort::fast, target = o.target_bytes > 0 || o.target_bits > 0 || o.target_ms > 0 || !o.like.empty();
     o.calibration.windows = s.windows != 0 ? s.windows : fast ? 16 : o.calibration.effort == Effort::max ? 256 : 128;
     if (!fast || o.calibration.texts.empty()) return;
     if (o.rounding == Rounding::best) o.rounding = Rounding::search;
@@ -303,6 +309,7 @@ std::string json_report(const Settings& s, const QuantizeReport& report) {
             json.member("corrected", static_cast<uint64_t>(report.corrected));
             json.member("correction_weights", static_cast<uint64_t>(report.correction_weights));
         }
+        if (report.expected_ms >= 0) json.member("expected_ms", report.expected_ms);
         if (report.calibration_windows > 0) {
             json.member("calibration_windows", report.calibration_windows);
             json.member("calibration_seconds", report.calibration_seconds);
@@ -400,6 +407,7 @@ std::string summary_line(const Settings& s, const QuantizeReport& report) {
     if (total.weighted_norm > 0) line += ", weighted by importance " + relative(total.weighted_error, total.weighted_norm);
     if (report.estimated_divergence >= 0)
         line += format_text(", formats chosen by measured cost (KL about %.2g)", report.estimated_divergence);
+    if (report.expected_ms >= 0) line += format_text(", about %.3g ms per token", report.expected_ms);
     if (report.calibration_windows > 0)
         line += format_text(", calibrated on %lld windows in %.0f s", static_cast<long long>(report.calibration_windows),
                             report.calibration_seconds);

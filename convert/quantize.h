@@ -65,6 +65,7 @@ struct QuantizeOptions {
     uint64_t target_bytes = 0;
     float target_bits = 0;
     std::string like;
+    double target_ms = 0;  // per generated token on this machine, beside a size or alone; 0: none
     CorrectionOptions correction;  // low-rank matrices beside the output; rank 0: none
     std::string correction_path;   // of that adapter; empty: beside the output
     std::string plan_file;  // the chosen formats as rows for --tensor-type-file; empty: none
@@ -88,6 +89,7 @@ struct QuantizeReport {
     int64_t calibration_windows = 0;
     size_t corrected = 0, correction_weights = 0;  // matrices that the adapter (the last of outputs) is for, its weights
     double estimated_divergence = -1;  // of the formats chosen, tensor by tensor, nats per token; -1: not measured
+    double expected_ms = -1;           // per generated token, with a target for it; -1: not timed
     double seconds = 0, calibration_seconds = 0;
 
     double bits_per_weight() const;

@@ -15,7 +15,9 @@
 #include "convert/calibrate/calibration.h"
 #include "convert/import/source.h"
 #include "convert/plan/budget.h"
+#include "convert/plan/kernel_times.h"
 #include "convert/plan/metadata_override.h"
+#include "convert/plan/time_budget.h"
 #include "convert/correct_output.h"
 #include "convert/quantize.h"
 #include "convert/quantize_report.h"
@@ -244,6 +246,7 @@ Result<uint64_t> planned_bytes(const Job& job, const Plan& plan) {
 Result<uint64_t> size_limit(const QuantizeOptions& options, const QuantizeReport& report, Job& job) {
     if (options.target_bytes) return options.target_bytes;
     if (options.target_bits > 0) return static_cast<uint64_t>(static_cast<double>(options.target_bits) / 8 * static_cast<double>(report.weights));
+    if (options.like.empty() && options.target_ms > 0) return uint64_t{1} << 62;
     if (options.like.empty()) return planned_bytes(job, report.plan);
     LET(recipe, find_recipe(options.like));
     LET(plan, plan_of(*job.source, options, recipe, job));
@@ -252,7 +255,7 @@ Result<uint64_t> size_limit(const QuantizeOptions& options, const QuantizeReport
 
 // By itself only in place of formats that could be chosen again: who asks for ternary or own types gets them.
 bool chooses_formats(const QuantizeOptions& options, const Recipe& recipe) {
-    if (options.target_bytes > 0 || options.target_bits > 0 || !options.like.empty()) return true;
+    if (options.target_bytes > 0 || options.target_bits > 0 || options.target_ms > 0 || !options.like.empty()) return true;
     const std::vector<const Format*> candidates = budget_candidates(options.rounding != Rounding::nearest);
     const bool replaceable = std::find(candidates.begin(), candidates.end(), &format_of(recipe.base)) != candidates.end();
     return replaceable && !options.keep_mix && !options.pure;
@@ -261,10 +264,11 @@ bool chooses_formats(const QuantizeOptions& options, const Recipe& recipe) {
 Status check_targets(const QuantizeOptions& options) {
     const int targets = (options.target_bytes > 0) + (options.target_bits > 0) + !options.like.empty();
     if (targets > 1) return usage_error("--target-size, --target-bpw and --like exclude each other");
-    if (targets > 0 && options.calibration.texts.empty())
-        return usage_error("a target size is met by measuring what each format costs: give --calibrate TEXT");
-    if (targets > 0 && (options.keep_mix || options.pure))
-        return usage_error("a target size chooses the formats, --keep-mix and --pure fix them: give one of the two");
+    const bool chosen = targets > 0 || options.target_ms > 0;
+    if (chosen && options.calibration.texts.empty())
+        return usage_error("a target is met by measuring what each format costs: give --calibrate TEXT");
+    if (chosen && (options.keep_mix || options.pure))
+        return usage_error("a target chooses the formats, --keep-mix and --pure fix them: give one of the two");
     if (!options.plan_file.empty() && options.calibration.texts.empty()) return usage_error("--save-plan needs --calibrate TEXT");
     return {};
 }
@@ -293,8 +297,17 @@ Status choose_formats(const QuantizeOptions& options, Calibrator& calibrator, Qu
     LET(measured, calibrator.measure(names, candidates, feeds_back(options)));
     Losses losses;
     for (TensorSensitivity& tensor : measured) losses.push_back(std::move(tensor.losses));
-    LET(loss, spend_budget(report.plan, candidates, losses, limit, [&](const Plan& plan) { return planned_bytes(job, plan); }));
-    report.estimated_divergence = loss;
+    const auto file_bytes = [&](const Plan& plan) { return planned_bytes(job, plan); };
+    if (options.target_ms > 0) {
+        ThreadPool pool(report.threads);
+        LET(times, time_tokens(job.model, report.plan, candidates, pool));
+        LET(spent, spend_time(report.plan, candidates, losses, times.free, options.target_ms / 1e3 - times.rest, times.rest, limit, file_bytes));
+        report.estimated_divergence = spent.loss;
+        report.expected_ms = 1e3 * (spent.seconds + times.rest);
+    } else {
+        LET(loss, spend_budget(report.plan, candidates, losses, limit, file_bytes));
+        report.estimated_divergence = loss;
+    }
     job.tensors = planned_tensors(report.plan);
     return {};
 }

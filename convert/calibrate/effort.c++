@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "convert/calibrate/gram.h"
 #include "convert/calibrate/layers.h"
+#include "convert/calibrate/predictions.h"
 #include "convert/rounding/factor.h"
 
 namespace quant {
@@ -46,6 +47,7 @@ std::vector<float> any_values(size_t count) {
 // Seconds for one unit of each kind of work.
 struct Speeds {
     double layer_window = 0;  // a window through a layer
+    double logit_place = 0;   // logits of one place
     double product = 0;       // of a sum of products: per token and entry
     double solve = 0;         // per n^2 (n / 3 + 2 columns)
     double round_weight = 0, round_product = 0;  // per weight, and per weight and column
@@ -74,6 +76,11 @@ private:
         // One in the middle: the first may be of another kind.
         TRY(runner.load(Part::layer, static_cast<int32_t>(model_.weights().layers.size() / 2)));
         speeds_.layer_window = least_seconds_of(3, [&] { runner.run(hidden.at(0)); });
+        // Logits of as many places as all windows of a measurement leave room for.
+        const Predictions predictions(model_, tokens_, options_.window, kWindows, pool_);
+        LET(head, PartRunner::create(model_, model_.weights(), predictions.places(), pool_));
+        TRY(head.load(Part::logits, 0));
+        speeds_.logit_place = least_seconds_of(2, [&] { head.run(hidden.at(0)); }) / static_cast<double>(predictions.places());
         return {};
     }
 
@@ -110,33 +117,35 @@ private:
         if (weights.empty()) return {};
         const Format& format = *std::max_element(weights.begin(), weights.end(), [](const auto& a, const auto& b) { return a.second < b.second; })->first;
         constexpr int64_t narrow = 256, wide = 512;
-        const int64_t rows = 32 * pool_.size();
+        const int64_t rows = 32 * pool_.size(), group = format.head && format.head->grouped ? rows : 0;
         double seconds[2] = {};
         for (const int64_t cols : {narrow, wide}) {
             const std::vector<float> w = any_values(static_cast<size_t>(rows * cols));
             const std::vector<float> gram = any_gram(cols, pool_);
-            std::vector<uint8_t> blocks(format.tensor_bytes(cols, rows));
+            std::vector<uint8_t> blocks(format.tensor_bytes(cols, rows, group));
             Status status;
             const FeedbackOptions feedback = sequential_options(options_).feedback;
             // The factor of the Gram matrix is counted with the equations.
             Result<std::vector<float>> made = std::vector<float>();
             const double factor = least_seconds_of(2, [&] { made = inverse_factor(gram, cols, feedback.damping, pool_); });
             if (!made) return std::move(made.error());
-            const double whole = least_seconds_of(2, [&] { status = round_with_feedback(format, w.data(), rows, cols, 0, gram, feedback, pool_, blocks.data()); });
+            const double whole = least_seconds_of(2, [&] { status = round_with_feedback(format, w.data(), rows, cols, group, gram, feedback, pool_, blocks.data()); });
             TRY(status);
             seconds[cols == wide] = std::max(whole - factor, whole / 10) / static_cast<double>(rows * cols);
         }
         speeds_.round_product = std::max(seconds[1] - seconds[0], 0.0) / static_cast<double>(wide - narrow);
         speeds_.round_weight = std::max(seconds[0] - speeds_.round_product * narrow, seconds[0] / 10);
+        if (format.head) return {};
+        const std::vector<float> importance(wide, 1.0f);
         const std::vector<float> w = any_values(static_cast<size_t>(rows * wide));
         std::vector<uint8_t> blocks(format.tensor_bytes(wide, rows));
         const double seconds_encoding = least_seconds_of(2, [&] {
             pool_.for_each_piece(rows, 4, [&](int64_t begin, int64_t end, int) {
                 for (int64_t r = begin; r < end; ++r)
-                    format.encode(nullptr, w.data() + r * wide, w.data(), blocks.data() + static_cast<uint64_t>(r) * format.row_bytes(wide), wide);
+                    format.encode(nullptr, w.data() + r * wide, importance.data(), blocks.data() + static_cast<uint64_t>(r) * format.row_bytes(wide), wide);
             });
         });
-        if (!format.head) speeds_.encode_weight = seconds_encoding / static_cast<double>(rows * wide);
+        speeds_.encode_weight = seconds_encoding / static_cast<double>(rows * wide);
         return {};
     }
 
@@ -234,6 +243,9 @@ Result<TimeEstimate> estimate_time(const Model& model, const Plan& plan, const W
         const SensitivityOptions sensitivity = sensitivity_options(model, work.measured, windows, options);
         const double share = static_cast<double>(sensitivity.window) / static_cast<double>(options.window);
         out.measuring = static_cast<double>(sensitivity_passes(model, work.measured) * sensitivity.windows) * share * speeds.layer_window;
+        const Predictions predictions(model, tokens, sensitivity.window, sensitivity.windows, pool);
+        // Comparing costs about half of what the logits do.
+        out.measuring += static_cast<double>((static_cast<int64_t>(work.measured.size()) + 1) * predictions.windows() * predictions.places()) * 1.5 * speeds.logit_place;
     }
     if (work.feedback) {
         out.rounding = static_cast<double>(layers) * rounding_of_layer(model, speeds, windows, options.window);

@@ -164,3 +164,18 @@ fast() {
 }
 check the_least_effort fast
 fails an_unknown_effort 2 'effort|fast, normal or max|much' "$quant" quantize "$tiny" "$work/no.gguf" q4_0 --calibrate "$work/seen.txt" --effort much
+
+# A time per token: refused in one line where nothing is as fast, else said in the end.
+timed=("$tiny" "$work/timed.gguf" q4_0 --calibrate "$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2 --effort fast)
+refused_time() {
+    ! "$quant" quantize --quiet "${timed[@]}" --target-ms 0.000001 2>"$work/error" && [ "$(wc -l <"$work/error")" -eq 1 ] &&
+        grep -q 'the fastest formats within the size take .* ms per token' "$work/error" && [ ! -e "$work/timed.gguf" ]
+}
+check an_impossible_time refused_time
+met_time() { "$quant" quantize "${timed[@]}" --target-ms 100000 2>/dev/null | tee "$work/said" && grep -q 'about .* ms per token' "$work/said"; }
+check a_time_is_said met_time
+
+# Sizes of every kind are met to half a percent.
+for target in ${QUANT_FULL_TESTS:+1500000 2000000} 3300000; do
+    check "size_${target}_is_met" within "$(target_size --target-size $target --effort fast)" $target
+done

@@ -1,5 +1,6 @@
 // Formats within a budget: against every possible choice on small cases, and the plan made of them.
 #include "convert/plan/budget.h"
+#include "convert/plan/time_budget.h"
 
 #include <cmath>
 
@@ -144,6 +145,28 @@ TEST(rows_of_a_plan_give_the_same_plan) {
         CHECK(match);
         CHECK(match->format == tensor.out.format);
     }
+}
+
+// Coarser formats are faster here: less time costs fidelity, never the other way round.
+TEST(a_time_is_met_at_the_least_loss) {
+    const std::vector<const Format*> candidates = {&format_of(FormatSlot::q3_k), &format_of(FormatSlot::q5_k), &format_of(FormatSlot::f16)};
+    const Losses losses = {{1.0, 0.1, 0.01}, {4.0, 0.5, 0.02}};
+    const Times times = {{1, 2, 3}, {1, 2, 3}};
+    double seconds = 10, loss = 0;
+    for (const double target : {6.0, 5.0, 4.5, 4.0, 2.0}) {
+        Plan plan = plan_of({64, 64});
+        const auto spent = spend_time(plan, candidates, losses, times, target, 0.5, 1 << 20, bytes_with_padding);
+        CHECK(spent.ok());
+        CHECK(spent->seconds <= target && spent->seconds <= seconds && spent->loss >= loss);
+        seconds = spent->seconds, loss = spent->loss;
+    }
+    CHECK(seconds == 2 && loss == 5.0);
+    // The second matrix gains more from a second than the first.
+    Plan plan = plan_of({64, 64});
+    const auto spent = spend_time(plan, candidates, losses, times, 3, 0, 1 << 20, bytes_with_padding);
+    CHECK(spent.ok() && plan.tensors[1].out.format == candidates[1]);
+    const auto refused = spend_time(plan, candidates, losses, times, 1.5, 0.5, 1 << 20, bytes_with_padding);
+    CHECK(!refused.ok() && refused.error().text.find("take 2.5e+03 ms per token, the target is 2e+03") != std::string::npos);
 }
 
 TEST_MAIN
