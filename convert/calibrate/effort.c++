@@ -139,6 +139,7 @@ private:
         const std::vector<float> importance(wide, 1.0f);
         const std::vector<float> w = any_values(static_cast<size_t>(rows * wide));
         std::vector<uint8_t> blocks(format.tensor_bytes(wide, rows));
+        if (format.head) return {};  // tables of the whole tensor: not encoded row by row
         const double seconds_encoding = least_seconds_of(2, [&] {
             pool_.for_each_piece(rows, 4, [&](int64_t begin, int64_t end, int) {
                 for (int64_t r = begin; r < end; ++r)

@@ -252,6 +252,7 @@ void round_with_factor(const Format& format, const float* w, int64_t rows, int64
                        const std::vector<float>& gram, const std::vector<float>& factor, const FeedbackOptions& options,
                        ThreadPool& pool, uint8_t* blocks) {
     const std::unique_ptr<Chooser> chooser = Chooser::create(format, cols);
+    if (format.head && format.head->grouped && group == 0) group = rows;
     std::vector<float> importance(static_cast<size_t>(cols)), diagonal(static_cast<size_t>(cols));
     double mean = 0;
     for (int64_t j = 0; j < cols; ++j) mean += static_cast<double>(gram[static_cast<size_t>(j * cols + j)]);

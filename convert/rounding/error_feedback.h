@@ -17,7 +17,7 @@ struct FeedbackOptions {
     int sweeps = 3;         // of coordinate descent over the codes afterwards, on the same objective; 0: none
 };
 
-// w [rows, cols] -> blocks, format.tensor_bytes(cols, rows, group). gram [cols, cols]. Rows are independent: the same
+// w [rows, cols] -> blocks, format.tensor_bytes(cols, rows, group); group 0: one table for all rows. gram [cols, cols]. Rows are independent: the same
 // bytes for any number of threads. Formats without codes (F16) are encoded with diag(H) as importance; tables of a tensor are
 // made with it before the codes are chosen.
 Status round_with_feedback(const Format& format, const float* w, int64_t rows, int64_t cols, int64_t group,

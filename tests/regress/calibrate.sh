@@ -64,7 +64,7 @@ ways_of_rounding() {
         "$quant" quantize "$tiny" "$work/plain.gguf" q4_0 -q --force &&
         "$quant" quantize "$tiny" "$work/nearest.gguf" q4_0 -q --force --rounding nearest &&
         "$quant" quantize "$tiny" "$work/matrix.gguf" q4_0 -q --force --imatrix "$work/imatrix.gguf" &&
-        "$quant" quantize "$tiny" "$work/search.gguf" q4_0 -q --force --keep-mix --rounding search --calibrate "${text[@]}" &&
+        "$quant" quantize "$tiny" "$work/search.gguf" q4_0 -q --force --keep-mix --transform none --rounding search --calibrate "${text[@]}" &&
         cmp "$work/plain.gguf" "$work/nearest.gguf" &&
         same_model "$work/matrix.gguf" "$work/search.gguf" && ! same_model "$work/plain.gguf" "$work/search.gguf"
 }
