@@ -87,5 +87,5 @@ if [ -d "$shared/models/arch" ]; then
 else
     echo "SKIP other_files: needs the reference data folder (QUANT_SHARED)"
 fi
-check formats_names_kernels prints "^Q4_K +12 +stock +4.5 +256 +144 +read, write +6\.97 +8\.32 +gemv_(q4_k|any)_q8_[a-z0-9]+ " "$quant" formats
+check formats_names_kernels prints "^Q4_K +12 +stock +4.5 +256 +144 +read, write +6\.98 +8\.32 +gemv_(q4_k|any)_q8_[a-z0-9]+ " "$quant" formats
 check forced_instruction_set prints 'in use: scalar' env QUANT_ISA=scalar "$quant" formats
