@@ -21,10 +21,10 @@ namespace {
 #define QUANT_FMA(i) "vfmadd231ps %%ymm12, %%ymm13, %%ymm" #i "\n"
 #define QUANT_DPBUSD(i) "vpdpbusd %%zmm12, %%zmm13, %%zmm" #i "\n"
 #define QUANT_FMA512(i) "vfmadd231ps %%zmm12, %%zmm13, %%zmm" #i "\n"
-QUANT_PEAK(int8_avx2, "avx2", QUANT_MADDUBS)
-QUANT_PEAK(f32_avx2, "avx2,fma", QUANT_FMA)
-QUANT_PEAK(int8_avx512, "avx512f,avx512vnni", QUANT_DPBUSD)
-QUANT_PEAK(f32_avx512, "avx512f", QUANT_FMA512)
+QUANT_PEAK(int8_avx2_wide, "avx2", QUANT_MADDUBS)
+QUANT_PEAK(f32_avx2_wide, "avx2,fma", QUANT_FMA)
+QUANT_PEAK(int8_avx512_wide, "avx512f,avx512vnni", QUANT_DPBUSD)
+QUANT_PEAK(f32_avx512_wide, "avx512f", QUANT_FMA512)
 #endif
 
 struct Loop {
@@ -36,8 +36,8 @@ struct Loop {
 
 constexpr Loop kLoops[] = {
 #if defined(__x86_64__)
-    {"avx2", 12 * 32, 12 * 8, int8_avx2, f32_avx2},
-    {"avx512", 12 * 64, 12 * 16, int8_avx512, f32_avx512},
+    {"avx2", 12 * 32, 12 * 8, int8_avx2_wide, f32_avx2_wide},
+    {"avx512", 12 * 64, 12 * 16, int8_avx512_wide, f32_avx512_wide},
 #endif
     {"none", 0, 0, nullptr, nullptr},
 };
