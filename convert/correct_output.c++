@@ -19,10 +19,12 @@ std::string correction_path(const QuantizeOptions& options, const std::string& o
 }
 
 Status check_correction(const QuantizeOptions& options, const std::string& output, const std::vector<FileId>& inputs) {
+    if (options.observer && options.calibration.texts.empty()) return usage_error("static activations are observed on a text: give --calibrate TEXT");
     const RankChoice& rank = options.correction.rank;
     const bool wanted = rank.rank > 0 || rank.share > 0;
     if (!wanted && !options.correction_path.empty()) return usage_error("--lowrank-file names what --lowrank R makes");
     if (!wanted && options.correction.activations.bits > 0) return usage_error("--activations says what --lowrank R makes up for");
+    if (options.correction.activations.stored) return usage_error("--lowrank makes up for scales by token: expected --activations int8 or int4");
     if (options.correction.activations.rotate && options.correction.activations.bits == 0)
         return usage_error("--rotate-activations says how --activations FORM rounds");
     if (!wanted) return {};

@@ -90,8 +90,19 @@ void add_correction_options(Options& options, QuantizeOptions& o) {
                      return {};
                  });
     options.text("--lowrank-file", "FILE", "where it is written (default: OUT-lowrank.gguf)", &o.correction_path);
-    options.call("--activations", "FORM", "it makes up for activations of int8 or int4 too, as eval --activations rounds them",
-                 [&o](const std::string& text) { return parse_activations(text, &o.correction.activations); });
+    options.call("--activations", "FORM",
+                 "static: store ranges, so that own 8-bit types read int8 of fixed scales; int4, int8: what --lowrank makes up for too",
+                 [&o](const std::string& text) -> Status {
+                     if (text != "static") return parse_activations(text, &o.correction.activations);
+                     if (!o.observer) o.observer = ObserverKind::mse;
+                     return {};
+                 });
+    options.call("--observer", "minmax|percentile|percentile99.9|mse|kl", "how static ranges are chosen (default mse; percentile is 99.99 %)",
+                 [&o](const std::string& text) -> Status {
+                     o.observer = observer_of(text);
+                     if (!o.observer) return usage_error("expected minmax, percentile, percentile99.9, mse or kl, found '" + escaped(text) + "'");
+                     return {};
+                 });
     options.flag("--rotate-activations", "which are rounded times a Hadamard matrix", &o.correction.activations.rotate);
 }
 

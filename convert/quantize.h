@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "convert/calibrate/correction.h"
 #include "convert/calibrate/effort.h"
+#include "convert/calibrate/observer.h"
 #include "convert/calibrate/options.h"
 #include "convert/few_levels.h"
 #include "convert/plan/plan.h"
@@ -66,6 +67,7 @@ struct QuantizeOptions {
     float target_bits = 0;
     std::string like;
     double target_ms = 0;  // per generated token on this machine, beside a size or alone; 0: none
+    std::optional<ObserverKind> observer;  // ranges of activations are stored for fixed scales; none: they are not
     CorrectionOptions correction;  // low-rank matrices beside the output; rank 0: none
     std::string correction_path;   // of that adapter; empty: beside the output
     std::string plan_file;  // the chosen formats as rows for --tensor-type-file; empty: none

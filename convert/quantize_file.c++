@@ -18,6 +18,7 @@
 #include "convert/plan/kernel_times.h"
 #include "convert/plan/metadata_override.h"
 #include "convert/plan/time_budget.h"
+#include "convert/calibrate/ranges.h"
 #include "convert/correct_output.h"
 #include "convert/quantize.h"
 #include "convert/quantize_report.h"
@@ -426,6 +427,10 @@ Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport
     if (chooses) TRY(choose_formats(options, calibrator, report, job));
     if (!options.plan_file.empty()) TRY(save_plan(options.plan_file, report.plan, options.force));
     TRY(weigh_by_texts(options, calibrator, report, job));
+    if (options.observer) {
+        LET(ranges, calibrator.ranges(*options.observer));
+        store_ranges(ranges, *options.observer, metadata);
+    }
     RoundedTensors rounded;
     if (feeds_back(options)) {
         LET(found, calibrator.round(report.plan));

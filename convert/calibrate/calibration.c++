@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "convert/calibrate/effort.h"
+#include "convert/calibrate/ranges.h"
 #include "convert/calibrate/sequential.h"
 #include "convert/calibrate/statistics.h"
 #include "model/model.h"
@@ -91,6 +92,12 @@ Result<RoundedTensors> Calibrator::round(const Plan& plan) {
                               [this](int64_t done, int64_t total, const std::string& what) {
                                   return !progress_ || progress_("calibrate", done, total, what);
                               });
+}
+
+Result<ActivationRanges> Calibrator::ranges(ObserverKind kind) {
+    return observe_ranges(*model_, tokens_, kind, window_, memory_, *pool_, [this](int64_t done, int64_t total, const std::string& what) {
+        return !progress_ || progress_("observe", done, total, what);
+    });
 }
 
 Result<Corrections> Calibrator::correct(const Model& rounded, CorrectionOptions options) {

@@ -11,6 +11,7 @@
 #include "base/threads.h"
 #include "convert/calibrate/correction.h"
 #include "convert/calibrate/effort.h"
+#include "convert/calibrate/observer.h"
 #include "convert/calibrate/options.h"
 #include "convert/calibrate/sensitivity.h"
 #include "convert/plan/plan.h"
@@ -39,6 +40,8 @@ public:
     // Rounds what the plan quantizes.
     Result<RoundedTensors> round(const Plan& plan);
 
+    // Fixed ranges of activations.
+    Result<ActivationRanges> ranges(ObserverKind kind);
     // Low-rank matrices that make up for what rounding did; `rounded` is the model in other formats. Window and memory of
     // `options` are the calibration's.
     Result<Corrections> correct(const Model& rounded, CorrectionOptions options);

@@ -32,7 +32,7 @@ struct EvalOptions {
 
 void add_rounding(Options& options, EvalOptions* out) {
     options.call("--activations", "FORM",
-                 "round what every weight of the layers reads: int8, int4 (a scale per token), int4,g32 (per 32 values)",
+                 "round what every weight of the layers reads: int8, int4 (a scale per token), int4,g32 (per 32 values), int8,static (the file's)",
                  [out](const std::string& text) { return parse_activations(text, &out->activations); });
     options.flag("--rotate-activations", "round them times a Hadamard matrix, as if the weights were rotated",
                  &out->activations.rotate);
@@ -89,6 +89,8 @@ Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
         return usage_error("give a text (-f FILE) or --tokens IDS --logits FILE");
     if (out->activations.rotate && out->activations.bits == 0)
         return usage_error("--rotate-activations says how --activations FORM rounds");
+    if (out->activations.rotate && out->activations.stored)
+        return usage_error("--rotate-activations: stored ranges are those of activations as they are");
     if (writes && !out->base.empty())
         return usage_error("--base compares on a text (-f FILE), not on --tokens");
     return true;
@@ -97,6 +99,8 @@ Result<bool> parse_eval_options(Arguments arguments, EvalOptions* out) {
 // Groups must fit the rows of everything that is rounded.
 Status check_activations(const std::string& path, const Model& model, const ActivationForm& form) {
     const Config& c = model.config();
+    if (form.stored && model.activation_ranges().empty())
+        return usage_error(escaped(path) + ": no ranges of activations in it (quant quantize --activations static stores them)");
     if (form.group == 0) return {};
     for (const int64_t width : {c.embedding, c.attention_width(), c.experts > 0 ? c.expert_feed_forward : c.feed_forward})
         if (width % form.group != 0)

@@ -79,15 +79,17 @@ const char* kv_type_name(KvType type) {
 }
 
 Status parse_activations(const std::string& text, ActivationForm* out) {
-    const Error wrong = usage_error("expected int2 to int8, or int4,g32 for a scale per 32 values, found '" + escaped(text) + "'");
+    const Error wrong = usage_error("expected int2 to int8, int4,g32 for a scale per 32 values, or int8,static, found '" + escaped(text) + "'");
     const size_t comma = std::min(text.find(','), text.size());
+    const std::string_view scales = std::string_view(text).substr(std::min(comma + 1, text.size()));
     if (!text.starts_with("int") || comma < 4) return wrong;
     const auto bits = parse_integer(std::string_view(text).substr(3, comma - 3));
     if (!bits || *bits < 2 || *bits > 8) return wrong;
     out->bits = static_cast<int>(*bits);
     out->group = 0;
-    if (comma == text.size()) return {};
-    const auto group = text[comma + 1] == 'g' ? parse_integer(std::string_view(text).substr(comma + 2)) : Result<int64_t>(wrong);
+    out->stored = scales == "static";
+    if (comma == text.size() || out->stored) return {};
+    const auto group = scales.starts_with('g') ? parse_integer(scales.substr(1)) : Result<int64_t>(wrong);
     if (!group || *group < 1 || *group > (1 << 20)) return wrong;
     out->group = *group;
     return {};

@@ -25,7 +25,7 @@ Result<KvType> parse_kv_type(std::string_view name);
 void add_cache_types(Options& options, KvType* k_type, KvType* v_type);  // -ctk and -ctv
 const char* kv_type_name(KvType type);
 
-// "int4", one scale per token, or "int4,g32", one per 32 values; 2 to 8 bits.
+// "int4", one scale per token, "int4,g32", one per 32 values, or "int8,static", from the model's file; 2 to 8 bits.
 Status parse_activations(const std::string& text, ActivationForm* out);
 
 // --mmap and --no-mmap. faster: a model of one file is read, so that it lies in huge pages, where it is large enough to matter

@@ -51,7 +51,16 @@ private:
 
     // w x + bias, and what adapters add: scale * b (a x), never a whole matrix.
     ValueId product(const std::string& name, const TensorInfo* w, ValueId x, const TensorInfo* bias = nullptr) {
-        return adapted(name, w, g_.matmul(name, weight(w), rounded(name, x), weight(bias)), x);
+        const ValueId matrix = weight(w);
+        g_.set_input_range(matrix, range_of(w));
+        return adapted(name, w, g_.matmul(name, matrix, rounded(name, x, range_of(w)), weight(bias)), x);
+    }
+
+    // Of what the weight reads; 0: not known.
+    float range_of(const TensorInfo* w) const {
+        if (!options_.ranges) return 0;
+        const auto found = options_.ranges->find(w->name);
+        return found == options_.ranges->end() ? 0 : found->second;
     }
 
     // The same with x as it is: what chooses between tokens or experts is not rounded.
@@ -60,14 +69,14 @@ private:
     }
 
     // What a product reads in place of x, one for all that read x.
-    ValueId rounded(const std::string& name, ValueId x) {
+    ValueId rounded(const std::string& name, ValueId x, float range = 0) {
         const ActivationForm& form = options_.activations;
         if (form.bits == 0 || x == kNoValue) return x;
         const auto [found, is_new] = rounded_.try_emplace(x, x);
         if (!is_new) return found->second;
         const int64_t block = hadamard_block(g_.value(x).cols);
         ValueId y = form.rotate ? g_.hadamard(name + ".input_mixed", x, block) : x;
-        y = g_.round(name + ".input_rounded", y, {form.bits, form.group});
+        y = g_.round(name + ".input_rounded", y, {form.bits, form.group, form.stored ? range : 0});
         return found->second = form.rotate ? g_.hadamard(name + ".input_back", y, block) : y;
     }
 

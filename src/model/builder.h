@@ -25,6 +25,7 @@ struct BuildOptions {
     KvMixing mixing{};                           // how keys and values lie in the cache
     ActivationForm activations{};
     const LowRankParts* corrections = nullptr;  // more of what adapters add
+    const ActivationRanges* ranges = nullptr;   // of weights' inputs: fixed scales for int8 activations
 };
 
 struct ModelGraph {

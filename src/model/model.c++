@@ -2,6 +2,7 @@
 // reads.
 #include "model/model.h"
 
+#include <cmath>
 #include <map>
 
 #include "base/log.h"
@@ -17,6 +18,29 @@ Result<std::shared_ptr<const Model>> Model::load(const std::string& path, Mapped
     LET(gguf, Gguf::open(path, mode));
     return from_gguf(std::move(gguf));
 }
+
+namespace {
+
+Result<ActivationRanges> read_ranges(const Metadata& metadata) {
+    LET(found_names, metadata.get_strings(kRangeNamesKey));
+    LET(found_values, metadata.get_f32s(kRangesKey));
+    const std::vector<std::string> names = std::move(found_names).value_or(std::vector<std::string>());
+    const std::vector<float> values = std::move(found_values).value_or(std::vector<float>());
+    if (names.size() != values.size())
+        return input_error(escaped(metadata.origin) + ": " + kRangesKey + format_text(": expected a range for each of the %zu names in ", names.size()) +
+                           kRangeNamesKey + format_text(", found %zu", values.size()));
+    ActivationRanges out;
+    for (size_t i = 0; i < names.size(); ++i) {
+        const float range = values[i];
+        if (!(range > 0) || !std::isfinite(range))
+            return input_error(escaped(metadata.origin) + ": " + kRangesKey + ": expected a number above 0 for " + escaped(names[i]) +
+                               format_text(", found %g", static_cast<double>(range)));
+        out[names[i]] = range;
+    }
+    return out;
+}
+
+}  // namespace
 
 Result<std::shared_ptr<const Model>> Model::from_gguf(Gguf gguf) {
     std::shared_ptr<Model> model(new Model);
@@ -39,6 +63,7 @@ Result<std::shared_ptr<const Model>> Model::from_gguf(Gguf gguf) {
     }
     LET(config, read_config(metadata, *model->architecture_));
     LET(weights, find_weights(model->gguf_, *model->architecture_, config));
+    LET(ranges, read_ranges(metadata));
     LET(vocabulary, read_vocabulary(metadata));
     LET(tokenizer, Tokenizer::create(std::move(vocabulary)));
     if (tokenizer.size() > config.vocab)
@@ -46,6 +71,7 @@ Result<std::shared_ptr<const Model>> Model::from_gguf(Gguf gguf) {
                            std::to_string(config.vocab) + " (rows of token_embd.weight), found " +
                            std::to_string(tokenizer.size()));
     model->config_ = std::move(config);
+    model->ranges_ = std::move(ranges);
     model->weights_ = std::make_unique<Weights>(std::move(weights));
     model->tokenizer_ = std::move(tokenizer);
     return std::shared_ptr<const Model>(std::move(model));

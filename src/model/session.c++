@@ -61,7 +61,8 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
     if (options.mix_kv) s.mixing = kv_mixing(config, options.k_type, options.v_type);
     if (options.activations.bits > 0) s.options.exact = true;
     s.graph = build_graph(s.model->architecture(), config, s.model->weights(),
-                          {options.context, s.options.batch, s.options.adapters, s.mixing, options.activations});
+                          {options.context, s.options.batch, s.options.adapters, s.mixing, options.activations, nullptr,
+                           &s.model->activation_ranges()});
     LET(executor, Executor::create(std::move(s.graph.graph),
                                    {s.options.batch, s.options.batch, s.options.threads, s.options.exact}));
     s.executor = std::move(executor);

@@ -23,6 +23,7 @@ struct Tensor;  // tensor/tensor.h
 struct ActivationForm {
     int bits = 0;         // 2 to 8, symmetric; 0: as they are
     int64_t group = 0;    // values with a scale of their own; 0: each token's row
+    bool stored = false;  // by one fixed scale for each weight's inputs, from the ranges in the model's file where it has one
     bool rotate = false;  // rounded times a Hadamard matrix, then turned back: the function of rotated weights
 };
 

@@ -9,6 +9,7 @@
 
 #include "base/checked.h"
 #include "base/log.h"
+#include "formats/affine.h"
 
 namespace quant {
 namespace {
@@ -44,20 +45,29 @@ ValueId Executor::root_of(ValueId id) const {
     return id;
 }
 
-// Int8 copies of activations, one per value however many weights it meets.
+// Fixed scales are for own formats of eight bits; others keep the finer scales by block that they are made for.
+float fixed_range(const GraphValue& weight) {
+    const auto slot = static_cast<size_t>(weight.tensor.format->slot), first = static_cast<size_t>(FormatSlot::affine);
+    const bool own = slot >= first && slot < first + kAffineCount && affine_layout(slot - first).bits == 8;
+    return own ? weight.input_range : 0;
+}
+
+// Int8 copies of activations, one per value and range however many weights it meets.
 void Executor::lower(const ExecutorOptions& options) {
-    std::map<ValueId, ValueId> copies;
+    std::map<std::pair<ValueId, float>, ValueId> copies;
     const std::vector<Node> nodes = graph_.nodes();
     for (Node node : nodes) {
         const bool product = node.op == Op::matmul || node.op == Op::expert_matmul;
         if (product && !options.exact && takes_q8(*graph_.value(node.inputs[0]).tensor.format)) {
             const ValueId x = node.inputs[1];
-            if (!copies.contains(x)) {
-                copies[x] = graph_.quantize(node.name + ".q8", x);
+            const float range = fixed_range(graph_.value(node.inputs[0]));
+            const std::pair key{x, range};
+            if (!copies.contains(key)) {
+                copies[key] = graph_.quantize(node.name + ".q8", x, range);
                 if (!graph_.status()) return;
                 steps_.push_back({graph_.nodes().back(), nullptr});
             }
-            node.inputs[3] = copies[x];
+            node.inputs[3] = copies[key];
         }
         steps_.push_back({std::move(node), nullptr});
     }

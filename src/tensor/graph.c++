@@ -282,12 +282,16 @@ ValueId Graph::round(std::string name, ValueId x, RoundParams params) {
     return unary(Op::round, std::move(name), x, params);
 }
 
-ValueId Graph::quantize(std::string name, ValueId x) {
+void Graph::set_input_range(ValueId weight, float range) {
+    if (usable("input range", {weight})) values_[static_cast<size_t>(weight)].input_range = range;
+}
+
+ValueId Graph::quantize(std::string name, ValueId x, float range) {
     if (!usable(name, {x})) return kNoValue;
     if (value(x).cols % kQ8Block != 0) return fail(name, "columns of " + shape(x) + " are no multiple of 32");
     const ValueId out = computed(name, value(x).cols, value(x).rows, value(x).extent);
     values_.back().packed_q8 = true;
-    return put(Op::quantize, std::move(name), {x, kNoValue, kNoValue, kNoValue, kNoValue}, out, {});
+    return put(Op::quantize, std::move(name), {x, kNoValue, kNoValue, kNoValue, kNoValue}, out, RoundParams{8, 0, range});
 }
 
 ValueId Graph::columns(ValueId x, int64_t first, int64_t count) {

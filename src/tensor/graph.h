@@ -45,6 +45,7 @@ struct GraphValue {
     ValueId base = kNoValue;  // a view of columns of another value
     int64_t column = 0;       // first column of a view
     bool keep = false;        // readable after the run: its place in the arena is not reused
+    float input_range = 0;    // of a weight: its inputs in int8 get this fixed range, where the format takes it; 0: by block
     bool packed_q8 = false;   // int8 activations (Q8Matrix), made by Op::quantize
 };
 
@@ -123,6 +124,7 @@ struct HadamardParams {
 struct RoundParams {
     int bits = 8;       // 2 to 8
     int64_t group = 0;  // values with a scale of their own; divides the columns
+    float range = 0;    // the last code's value for all, larger ones are cut; 0: by group
 };
 using Params = std::variant<std::monostate, NormParams, ScaleParams, GateParams, RopeTableParams, RopeParams,
                             CacheParams, AttentionParams, RouteParams, HadamardParams, RoundParams>;
@@ -170,7 +172,8 @@ public:
     ValueId expert_combine(std::string name, ValueId x, ValueId routing, ValueId plan, RouteParams params);
     ValueId hadamard(std::string name, ValueId x, int64_t block);
     ValueId round(std::string name, ValueId x, RoundParams params);  // group 0: whole row
-    ValueId quantize(std::string name, ValueId x);
+    ValueId quantize(std::string name, ValueId x, float range = 0);
+    void set_input_range(ValueId weight, float range);
 
     ValueId columns(ValueId x, int64_t first, int64_t count);  // a view, no copy
     void store_in(ValueId value, ValueId external);  // the node of `value` writes straight into `external`

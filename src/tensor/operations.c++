@@ -195,8 +195,8 @@ void round_values(const StepContext& c) {
         for (int64_t at = 0; at < x.cols; at += params.group) {
             const float* from = x.row(row) + at;
             float* to = out.row(row) + at;
-            float largest = 0;
-            for (int64_t i = 0; i < params.group; ++i) largest = std::max(largest, std::fabs(from[i]));
+            float largest = params.range;
+            for (int64_t i = 0; params.range == 0 && i < params.group; ++i) largest = std::max(largest, std::fabs(from[i]));
             const float scale = largest / most, inverse = scale > 0 ? 1.0f / scale : 0.0f;
             for (int64_t i = 0; i < params.group; ++i)
                 to[i] = scale * std::clamp(std::nearbyint(from[i] * inverse), -most, most);
@@ -211,12 +211,35 @@ void pick_rows(const StepContext& c) {
     });
 }
 
+// One scale for all values, larger ones cut to the last code; a block that is not finite as the kernels have it.
+void quantize_fixed(const float* x, float range, const Q8Matrix& out, int64_t row) {
+    const float scale = range / 127.0f, inverse = 127.0f / range;
+    for (int64_t at = 0; at < out.cols; at += kQ8Block) {
+        int8_t* codes = out.row_codes(row) + at;
+        int sums[2] = {};
+        bool finite = true;
+        for (int64_t i = 0; i < kQ8Block; ++i) finite = finite && std::isfinite(x[at + i]);
+        for (int64_t i = 0; i < kQ8Block; ++i) {
+            codes[i] = finite ? static_cast<int8_t>(std::clamp(std::nearbyint(x[at + i] * inverse), -127.0f, 127.0f)) : int8_t{0};
+            sums[i / 16] += codes[i];
+        }
+        const float own = finite ? scale : NAN;
+        out.row_scales(row)[at / kQ8Block] = own;
+        for (int64_t half = 0; half < 2; ++half) out.row_sums(row)[at / 16 + half] = own * static_cast<float>(sums[half]);
+        out.row_block_sums(row)[at / kQ8Block] = own * static_cast<float>(sums[0] + sums[1]);
+    }
+}
+
 void quantize(const StepContext& c) {
     const Rows x = c.in(0);
     const GraphValue& v = c.frame.values[static_cast<size_t>(c.node.output)];
     const int64_t per_unit = v.extent == Extent::fixed ? 1 : v.rows;
     const auto [begin, end] = c.share(x.count / per_unit);
-    if (begin < end)
+    const float range = std::get<RoundParams>(c.node.params).range;
+    if (range > 0)
+        for (int64_t row = begin * per_unit; row < end * per_unit; ++row)
+            quantize_fixed(x.row(row), range, c.frame.packed(c.node.output), row);
+    else if (begin < end)
         kernels().quantize_q8(x.data, x.stride, c.frame.packed(c.node.output), begin * per_unit,
                               end * per_unit);
 }
