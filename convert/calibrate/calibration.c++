@@ -95,7 +95,7 @@ Result<RoundedTensors> Calibrator::round(const Plan& plan) {
 }
 
 Result<ActivationRanges> Calibrator::ranges(ObserverKind kind) {
-    return observe_ranges(*model_, tokens_, kind, window_, memory_, *pool_, [this](int64_t done, int64_t total, const std::string& what) {
+    return observe_ranges(*model_, tokens_, kind, options_.window, options_.memory, *pool_, [this](int64_t done, int64_t total, const std::string& what) {
         return !progress_ || progress_("observe", done, total, what);
     });
 }
