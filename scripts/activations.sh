@@ -15,7 +15,7 @@ for type in Q8_ROW Q4_0; do "$quant" quantize --quiet "$model" "$work/$type.gguf
 smooth=
 if [ -n "$calibration" ] && "$quant" quantize --help | grep -q -e '--transform'; then
     for type in Q8_ROW Q4_0; do
-        "$quant" quantize --quiet "$model" "$work/$type-smooth.gguf" $type --transform smoothquant --no-gate --keep-mix --calibrate "$calibration" --calibrate-chunks 32 2>"$work/why" &&
+        "$quant" quantize --quiet "$model" "$work/$type-smooth.gguf" $type --transform smoothquant --no-gate --keep-mix --rounding search --calibrate "$calibration" --calibrate-chunks 32 2>"$work/why" &&
             smooth=yes || echo "smoothquant left out: $(tail -n 1 "$work/why")" >&2
     done
 fi

@@ -7,7 +7,7 @@ head -c 9000 models/tiny/sample.txt >"$work/learn.txt"
 tail -c 8000 models/tiny/sample.txt >"$work/text.txt"
 kl() { "$quant" eval --base $tiny -f "$work/text.txt" -c 128 --chunks 4 --exact --json --quiet "$@" | sed -n 's/.*"kl_divergence":\([^,]*\).*/\1/p'; }
 below() { awk -v a="$1" -v share="$2" -v b="$3" 'BEGIN { print a, "and", b; exit !(a > 0 && a < share * b) }'; }
-learn=(--calibrate "$work/learn.txt" --calibrate-ctx 128 --rounding search --keep-mix --quiet --force)
+learn=(--calibrate "$work/learn.txt" --calibrate-ctx 128 --rounding search --transform none --keep-mix --quiet --force)
 corrected() {
     "$quant" quantize $tiny "$work/q2.gguf" q2_k "${learn[@]}" --lowrank 24 && "$quant" inspect "$work/q2-lowrank.gguf" | grep -q 'blk.3.ffn_down.weight.lora_a *F16 *\[768, 24\]' &&
         below "$(kl -m "$work/q2.gguf" --lora "$work/q2-lowrank.gguf")" 0.85 "$(kl -m "$work/q2.gguf")"

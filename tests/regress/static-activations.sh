@@ -6,7 +6,7 @@ tiny=models/tiny/tiny-f16.gguf
 head -c 9000 models/tiny/sample.txt >"$work/learn.txt"
 tail -c 8000 models/tiny/sample.txt >"$work/text.txt"
 kl() { "$quant" eval --base $tiny -f "$work/text.txt" -c 128 --chunks 4 --json --quiet "$@" | sed -n 's/.*"kl_divergence":\([^,]*\).*/\1/p'; }
-learn=(--calibrate "$work/learn.txt" --calibrate-ctx 128 --rounding search --quiet --force)
+learn=(--calibrate "$work/learn.txt" --calibrate-ctx 128 --rounding search --transform none --quiet --force)
 between() { awk -v x="$1" -v low="$2" -v high="$3" 'BEGIN { print x; exit !(x >= low && x <= high) }'; }
 stored() {
     "$quant" quantize $tiny "$work/static.gguf" q8_row "${learn[@]}" --activations static --observer minmax &&
