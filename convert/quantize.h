@@ -15,7 +15,8 @@
 #include "convert/few_levels.h"
 #include "convert/plan/plan.h"
 #include "convert/stream/stream.h"
-#include "convert/transforms/transforms.h"
+#include "convert/transforms/gains.h"
+#include "convert/transforms/request.h"
 
 namespace quant {
 

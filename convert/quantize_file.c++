@@ -24,6 +24,7 @@
 #include "convert/quantize_report.h"
 #include "convert/runnable.h"
 #include "convert/transforms/bias_correction.h"
+#include "convert/transforms/transforms.h"
 #include "model/weights.h"
 
 namespace quant {

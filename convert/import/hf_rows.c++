@@ -9,8 +9,8 @@ namespace quant {
 
 namespace {
 
-Rows rows_of_width(const SafeTensor& tensor, int64_t cols) {
-    Rows out;
+RowStream rows_of_width(const SafeTensor& tensor, int64_t cols) {
+    RowStream out;
     out.cols = cols;
     out.rows = cols ? tensor.elements() / cols : 0;
     const uint64_t row_bytes = static_cast<uint64_t>(out.cols) * tensor.type->bytes;
@@ -23,7 +23,7 @@ Rows rows_of_width(const SafeTensor& tensor, int64_t cols) {
 
 // The exact forms of rows that are other rows in another order.
 template <class RowOf>
-std::vector<ExactRows> reordered(const Rows& from, const RowOf& row_of) {
+std::vector<ExactRows> reordered(const RowStream& from, const RowOf& row_of) {
     std::vector<ExactRows> out;
     for (const ExactRows& each : from.exact)
         out.push_back({each.format, [write = each.write, row_of, bytes = format_of(each.format).row_bytes(from.cols)](
@@ -35,11 +35,11 @@ std::vector<ExactRows> reordered(const Rows& from, const RowOf& row_of) {
 
 }  // namespace
 
-Rows rows_of(const SafeTensor& tensor) { return rows_of_width(tensor, tensor.cols()); }
-Rows singles_of(const SafeTensor& tensor) { return rows_of_width(tensor, 1); }
+RowStream rows_of(const SafeTensor& tensor) { return rows_of_width(tensor, tensor.cols()); }
+RowStream singles_of(const SafeTensor& tensor) { return rows_of_width(tensor, 1); }
 
-Rows joined(Rows singles, int64_t cols) {
-    Rows out;
+RowStream joined(RowStream singles, int64_t cols) {
+    RowStream out;
     out.cols = cols;
     out.rows = singles.rows / cols;
     out.uses = singles.uses;
@@ -49,8 +49,8 @@ Rows joined(Rows singles, int64_t cols) {
     return out;
 }
 
-Rows transposed(const SafeTensor& tensor) {
-    Rows out;
+RowStream transposed(const SafeTensor& tensor) {
+    RowStream out;
     const int64_t height = tensor.shape.size() < 2 ? 1 : tensor.shape[tensor.shape.size() - 2], width = tensor.cols();
     const int64_t matrix = height * width;
     out.cols = height;
@@ -74,8 +74,8 @@ Rows transposed(const SafeTensor& tensor) {
     return out;
 }
 
-Rows every_nth(Rows from, int64_t first, int64_t step, int64_t stacks) {
-    Rows out;
+RowStream every_nth(RowStream from, int64_t first, int64_t step, int64_t stacks) {
+    RowStream out;
     out.cols = from.cols;
     out.uses = from.uses;
     out.inexact = from.inexact;
@@ -89,8 +89,8 @@ Rows every_nth(Rows from, int64_t first, int64_t step, int64_t stacks) {
     return out;
 }
 
-Rows heads_permuted(Rows from, int64_t heads) {
-    Rows out;
+RowStream heads_permuted(RowStream from, int64_t heads) {
+    RowStream out;
     out.cols = from.cols;
     out.rows = from.rows;
     out.uses = from.uses;
@@ -107,8 +107,8 @@ Rows heads_permuted(Rows from, int64_t heads) {
     return out;
 }
 
-Rows stacked(std::vector<Rows> parts) {
-    Rows out;
+RowStream stacked(std::vector<RowStream> parts) {
+    RowStream out;
     out.cols = parts.front().cols;
     const int64_t height = parts.front().rows;
     out.rows = height * static_cast<int64_t>(parts.size());
@@ -116,7 +116,7 @@ Rows stacked(std::vector<Rows> parts) {
     out.inexact = parts.front().inexact;
     for (size_t each = 0; each < parts.front().exact.size(); ++each) {
         const FormatSlot format = parts.front().exact[each].format;
-        const bool all = std::all_of(parts.begin(), parts.end(), [&](const Rows& part) {
+        const bool all = std::all_of(parts.begin(), parts.end(), [&](const RowStream& part) {
             return each < part.exact.size() && part.exact[each].format == format;
         });
         if (!all) {
@@ -124,7 +124,7 @@ Rows stacked(std::vector<Rows> parts) {
             break;
         }
         std::vector<ExactRows> writers;
-        for (const Rows& part : parts) writers.push_back(part.exact[each]);
+        for (const RowStream& part : parts) writers.push_back(part.exact[each]);
         out.exact.push_back({format, [writers = std::move(writers), height, bytes = format_of(format).row_bytes(out.cols)](
                                          int64_t row, int64_t count, uint8_t* to) {
                                  for (int64_t i = row; i < row + count; ++i, to += bytes)
@@ -132,7 +132,7 @@ Rows stacked(std::vector<Rows> parts) {
                              }});
     }
     auto readers = std::make_shared<std::vector<RowReader>>();
-    for (Rows& part : parts) {
+    for (RowStream& part : parts) {
         out.uses.insert(out.uses.end(), part.uses.begin(), part.uses.end());
         readers->push_back(std::move(part.read));
     }
@@ -148,8 +148,8 @@ Rows stacked(std::vector<Rows> parts) {
     return out;
 }
 
-Rows shifted(Rows from, float by) {
-    Rows out;
+RowStream shifted(RowStream from, float by) {
+    RowStream out;
     out.cols = from.cols;
     out.rows = from.rows;
     out.uses = from.uses;
@@ -160,8 +160,8 @@ Rows shifted(Rows from, float by) {
     return out;
 }
 
-Rows constant(std::vector<float> values) {
-    Rows out;
+RowStream constant(std::vector<float> values) {
+    RowStream out;
     out.cols = static_cast<int64_t>(values.size());
     out.rows = 1;
     out.read = [values = std::make_shared<std::vector<float>>(std::move(values))](int64_t, int64_t, float* to) {

@@ -21,7 +21,7 @@ struct ExactRows {
     std::function<void(int64_t row, int64_t count, uint8_t* out)> write;
 };
 
-struct Rows {
+struct RowStream {
     int64_t cols = 0, rows = 0;
     RowReader read;
     std::vector<const SafeTensor*> uses;  // what it reads: alive as long as the reader is, released after use
@@ -30,20 +30,20 @@ struct Rows {
 };
 
 // All but the innermost dimension as rows.
-Rows rows_of(const SafeTensor& tensor);
+RowStream rows_of(const SafeTensor& tensor);
 // The same numbers in rows of one each, and rows of one put together again.
-Rows singles_of(const SafeTensor& tensor);
-Rows joined(Rows singles, int64_t cols);
+RowStream singles_of(const SafeTensor& tensor);
+RowStream joined(RowStream singles, int64_t cols);
 // Rows of a tensor whose last two dimensions [rows, cols] are swapped.
-Rows transposed(const SafeTensor& tensor);
+RowStream transposed(const SafeTensor& tensor);
 // Row i = row first + step * i of `from`, within each of `stacks` equal groups of rows.
-Rows every_nth(Rows from, int64_t first, int64_t step, int64_t stacks);
+RowStream every_nth(RowStream from, int64_t first, int64_t step, int64_t stacks);
 // Rope pairs side by side: within each of `heads` groups of rows, row 2j + k = row k * half + j.
-Rows heads_permuted(Rows from, int64_t heads);
+RowStream heads_permuted(RowStream from, int64_t heads);
 // One below the other, all of the same width and height.
-Rows stacked(std::vector<Rows> parts);
-Rows shifted(Rows from, float by);
+RowStream stacked(std::vector<RowStream> parts);
+RowStream shifted(RowStream from, float by);
 // Numbers at hand, one row.
-Rows constant(std::vector<float> values);
+RowStream constant(std::vector<float> values);
 
 }  // namespace quant

@@ -99,7 +99,7 @@ public:
     }
 
     std::string note(size_t tensor, const Format& wanted) const override {
-        const Rows& rows = imported_[tensor].rows;
+        const RowStream& rows = imported_[tensor].rows;
         if (rows.exact.empty() && rows.inexact.empty()) return "";
         if (wanted.kind != FormatKind::block) return "decoded";
         for (const ExactRows& each : rows.exact)

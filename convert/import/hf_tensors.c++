@@ -81,13 +81,13 @@ private:
         size_t place;  // in out_
     };
 
-    Rows rows_of(const SafeTensor& tensor) const {
+    RowStream rows_of(const SafeTensor& tensor) const {
         const auto found = unpacked_.find(&tensor);
         return found == unpacked_.end() ? quant::rows_of(tensor) : *found->second;
     }
 
     // `dims` outermost first.
-    Status emit(const std::string& name, std::vector<int64_t> dims, Rows rows,
+    Status emit(const std::string& name, std::vector<int64_t> dims, RowStream rows,
                 std::function<void(int64_t, int64_t, uint8_t*)> stored = {}) {
         ImportedTensor tensor;
         tensor.info.name = name;
@@ -130,13 +130,13 @@ private:
         if (stem == "output" && !architecture_.own_output) return {};
         const std::string to = stem + std::string(suffix);
         std::vector<int64_t> dims = tensor.shape;
-        Rows rows = rows_of(tensor);
+        RowStream rows = rows_of(tensor);
         if (stem == "token_embd" && architecture_.embedding_cut && shape_.tokens > 0 && dims.size() == 2 && dims[0] > shape_.tokens)
             dims[0] = rows.rows = shape_.tokens;
         return emit(to, std::move(dims), norm_shift(std::move(rows), to));
     }
 
-    Rows norm_shift(Rows rows, const std::string& name) const {
+    RowStream norm_shift(RowStream rows, const std::string& name) const {
         return architecture_.norms_minus_one && name.ends_with("norm.weight") ? shifted(std::move(rows), 1.0f) : rows;
     }
 
@@ -147,7 +147,7 @@ private:
             return input_error("tensor " + escaped(tensor.name) + ": packed weights of this architecture cannot be imported");
         if (swapped) return emit(to, {tensor.shape[1], tensor.shape[0]}, transposed(tensor));
         if (packed_ternary(tensor)) return add_ternary(tensor, to);
-        Rows rows = norm_shift(rows_of(tensor), to);
+        RowStream rows = norm_shift(rows_of(tensor), to);
         if (architecture_.rope_pairs_side_by_side && place.kind != HfKind::plain) {
             const int64_t heads = place.kind == HfKind::queries ? shape_.heads : shape_.kv_heads;
             if (!matrix) rows = singles_of(tensor);  // a bias has as many numbers as the matrix has rows
@@ -181,7 +181,7 @@ private:
                 experts.parts.rbegin()->first + 1 != expected.value_or(0))
                 return input_error(format_text("%s: %zu experts in the checkpoint, %lld in config.json", name.c_str(),
                                                experts.parts.size(), static_cast<long long>(expected.value_or(0))));
-            std::vector<Rows> parts;
+            std::vector<RowStream> parts;
             for (const auto& [number, part] : experts.parts) {
                 if (part->shape != first.shape)
                     return input_error("tensor " + escaped(part->name) + " " + shape_text(*part) + ": expert 0 has " + shape_text(first));
@@ -227,7 +227,7 @@ private:
         const int64_t parts = gate_up ? 2 : 1;
         for (int64_t part = 0; part < parts; ++part) {
             const Mxfp4Rows stored{&blocks, scales, part, parts};
-            Rows rows;
+            RowStream rows;
             rows.cols = s[2] * 32;
             rows.rows = s[0] * s[1] / parts;
             rows.uses = {&blocks, scales};
@@ -255,7 +255,7 @@ private:
         scale->type->decode(scale->data, &factor, 1);
         const auto linear = config_.root()["quantization_config"]["linear_class"].text();
         if (linear != "autobitlinear") factor = 1.0f / factor;
-        Rows rows;
+        RowStream rows;
         const int64_t quarter = tensor.shape[0];
         rows.cols = tensor.cols();
         rows.rows = 4 * quarter;
@@ -327,7 +327,7 @@ private:
     const SafeTensors& tensors_;
     const PackedTensors& packed_;
     FormatSlot type_;
-    std::unordered_map<const SafeTensor*, const Rows*> unpacked_;  // what packed tensors stand for
+    std::unordered_map<const SafeTensor*, const RowStream*> unpacked_;  // what packed tensors stand for
     std::vector<ImportedTensor> out_;
     std::unordered_set<std::string> names_;
     std::map<std::string, Experts> experts_;

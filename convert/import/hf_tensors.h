@@ -16,7 +16,7 @@ namespace quant {
 
 struct ImportedTensor {
     TensorInfo info;  // without data; format: what a conversion to the checkpoint's own type writes
-    Rows rows;
+    RowStream rows;
     // Rows in info.format without a detour over floats, for checkpoints that store such blocks; else empty.
     std::function<void(int64_t row, int64_t count, uint8_t* out)> stored;
 };

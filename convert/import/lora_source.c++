@@ -120,9 +120,9 @@ std::optional<LoraName> split_lora_name(std::string_view name) {
     return std::nullopt;
 }
 
-Rows multiplied(Rows from, float factor) {
+RowStream multiplied(RowStream from, float factor) {
     if (factor == 1.0f) return from;
-    Rows out = from;
+    RowStream out = from;
     out.read = [read = std::move(from.read), cols = out.cols, factor](int64_t row, int64_t count, float* to) {
         read(row, count, to);
         for (int64_t i = 0; i < count * cols; ++i) to[i] *= factor;
@@ -233,8 +233,8 @@ private:
             return wrong(*pair.a, module.find("experts.") != std::string::npos ? "adapters of experts are not supported"
                                                                                : std::string("not known in ") + architecture_->class_name);
         const std::string target = place->stem + ".weight";
-        Rows a = pair.embedding ? transposed(*pair.a) : rows_of(*pair.a);
-        Rows b = rows_of(*pair.b);
+        RowStream a = pair.embedding ? transposed(*pair.a) : rows_of(*pair.a);
+        RowStream b = rows_of(*pair.b);
         if (architecture_->rope_pairs_side_by_side && place->kind != HfKind::plain) {
             const int64_t heads = place->kind == HfKind::queries ? heads_ : kv_heads_;
             if (heads < 1 || b.rows % (2 * heads) != 0)
@@ -252,7 +252,7 @@ private:
     }
 
     // In the checkpoint's own type; F32 where it was changed.
-    void emit(const std::string& name, const SafeTensor& from, Rows rows, bool changed) {
+    void emit(const std::string& name, const SafeTensor& from, RowStream rows, bool changed) {
         const std::string_view type = from.type->name;
         TensorInfo info;
         info.name = name;
@@ -265,7 +265,7 @@ private:
     }
 
     SafeTensors checkpoint_;
-    std::vector<Rows> rows_;  // refer to checkpoint_
+    std::vector<RowStream> rows_;  // refer to checkpoint_
     const HfArchitecture* architecture_ = nullptr;
     const LoraSettings* settings_ = nullptr;  // during fill()
     int64_t heads_ = 0, kv_heads_ = 0;

@@ -19,7 +19,7 @@ namespace quant {
 // A matrix that several tensors of the checkpoint stand for.
 struct PackedTensor {
     SafeTensor stands_for;  // "x.weight", [rows, cols], F32; no data
-    Rows rows;              // f32: what the codes stand for
+    RowStream rows;              // f32: what the codes stand for
 };
 
 class PackedTensors {

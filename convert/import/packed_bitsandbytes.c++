@@ -93,7 +93,7 @@ Result<Maxima> open_maxima(PackedParts& parts, const FourBitState& state, int64_
 }
 
 // Blocks within rows under the published levels are NF4's own, whether their maxima were stored as floats or codes.
-void find_exact_nf4(Rows& rows, const SafeTensor& weights, const SafeTensor& map, const Maxima& maxima, int64_t block) {
+void find_exact_nf4(RowStream& rows, const SafeTensor& weights, const SafeTensor& map, const Maxima& maxima, int64_t block) {
     constexpr int64_t kBlock = 64;
     rows.inexact = "its levels are not NF4's";
     for (size_t i = 0; i < std::size(kNf4Levels); ++i)
@@ -117,7 +117,7 @@ void find_exact_nf4(Rows& rows, const SafeTensor& weights, const SafeTensor& map
                           }});
 }
 
-Result<Rows> open_four_bits(PackedParts& parts, const SafeTensor& state_tensor) {
+Result<RowStream> open_four_bits(PackedParts& parts, const SafeTensor& state_tensor) {
     const SafeTensor& weights = parts.lead();
     LET(state, read_state(state_tensor));
     TRY(expect_type(weights, "U8"));
@@ -132,7 +132,7 @@ Result<Rows> open_four_bits(PackedParts& parts, const SafeTensor& state_tensor) 
     TRY(expect_type(*map, "F32"));
     TRY(expect_shape(*map, {16}));
     LET(maxima, open_maxima(parts, state, (elements - 1) / state.block + 1));
-    Rows rows;
+    RowStream rows;
     rows.rows = state.rows;
     rows.cols = state.cols;
     rows.uses = {&weights, maxima.values};
@@ -157,7 +157,7 @@ Result<Rows> open_four_bits(PackedParts& parts, const SafeTensor& state_tensor) 
 // The program itself multiplies by 1/127 last, as this float.
 constexpr float kPer127 = 7.874015718698502e-3f;
 
-Result<Rows> open_int8(PackedParts& parts, const SafeTensor& maxima) {
+Result<RowStream> open_int8(PackedParts& parts, const SafeTensor& maxima) {
     const SafeTensor& weights = parts.lead();
     TRY(expect_type(weights, "I8"));
     TRY(expect_matrix(weights));
@@ -167,7 +167,7 @@ Result<Rows> open_int8(PackedParts& parts, const SafeTensor& maxima) {
         if (layout->bytes != layout->type->bytes || layout->data[0] != 0)
             return PackedParts::wrong(*layout, "only int8 weights in plain rows can be imported");
     }
-    Rows rows;
+    RowStream rows;
     rows.rows = weights.shape[0];
     rows.cols = weights.shape[1];
     rows.uses = {&weights};
@@ -184,14 +184,14 @@ Result<Rows> open_int8(PackedParts& parts, const SafeTensor& maxima) {
 
 }  // namespace
 
-Result<Rows> open_bitsandbytes(PackedParts& parts) {
+Result<RowStream> open_bitsandbytes(PackedParts& parts) {
     for (const char* type : {"nf4", "fp4"})
         if (const SafeTensor* state = parts.find(std::string(".weight.quant_state.bitsandbytes__") + type))
             return open_four_bits(parts, *state);
     if (const SafeTensor* maxima = parts.find(".SCB")) return open_int8(parts, *maxima);
     if (!parts.lead().type->real)
         return PackedParts::wrong(parts.lead(), "neither its quant_state nor its SCB is there");
-    return Rows();
+    return RowStream();
 }
 
 }  // namespace quant

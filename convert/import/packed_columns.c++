@@ -52,8 +52,8 @@ struct AwqCodes {
 };
 
 template <class Codes>
-Rows column_rows(const Codes& codes, const SafeTensor& scales, ColumnGroups group_of, int64_t inputs) {
-    Rows rows;
+RowStream column_rows(const Codes& codes, const SafeTensor& scales, ColumnGroups group_of, int64_t inputs) {
+    RowStream rows;
     rows.cols = inputs;
     rows.rows = codes.outputs;
     rows.read = [codes, &scales, group_of = std::move(group_of), inputs](int64_t row, int64_t count,
@@ -92,7 +92,7 @@ std::pair<int, int> code_bounds(const Codes& codes, int64_t groups, int bits) {
 }
 
 template <class Codes>
-void find_exact_columns(Rows& rows, const Codes& codes, const SafeTensor& scales, const ColumnGroups& group_of, int bits) {
+void find_exact_columns(RowStream& rows, const Codes& codes, const SafeTensor& scales, const ColumnGroups& group_of, int bits) {
     const int64_t run = group_of.run();
     const auto [low, high] = code_bounds(codes, scales.shape[0], bits);
     ExactCodes exact{run, bits, low, high};
@@ -125,7 +125,7 @@ Result<int64_t> group_size(const PackedParts& parts, int64_t inputs) {
 
 }  // namespace
 
-Result<Rows> open_gptq(PackedParts& parts) {
+Result<RowStream> open_gptq(PackedParts& parts) {
     const SafeTensor& weights = parts.lead();
     LET(bits, parts.setting("bits", 2, 8));
     if (bits != 2 && bits != 3 && bits != 4 && bits != 8)
@@ -154,13 +154,13 @@ Result<Rows> open_gptq(PackedParts& parts) {
     parts.drop_empty(".bias");
     const bool second = parts.settings()["checkpoint_format"].text() == "gptq_v2";
     const GptqCodes codes{weights.data, zeros->data, outputs, static_cast<int>(bits), second ? 0u : 1u};
-    Rows rows = column_rows(codes, *scales, group_of, inputs);
+    RowStream rows = column_rows(codes, *scales, group_of, inputs);
     find_exact_columns(rows, codes, *scales, group_of, static_cast<int>(bits));
     rows.uses = {&weights, scales, zeros};
     return rows;
 }
 
-Result<Rows> open_awq(PackedParts& parts) {
+Result<RowStream> open_awq(PackedParts& parts) {
     const SafeTensor& weights = parts.lead();
     TRY(parts.setting("bits", 4, 4));
     const auto version = parts.settings()["version"].text();
@@ -181,7 +181,7 @@ Result<Rows> open_awq(PackedParts& parts) {
     LET(size, group_size(parts, inputs));
     LET(group_of, ColumnGroups::make(weights, nullptr, inputs, groups, size));
     const AwqCodes codes{weights.data, zeros->data, outputs};
-    Rows rows = column_rows(codes, *scales, group_of, inputs);
+    RowStream rows = column_rows(codes, *scales, group_of, inputs);
     find_exact_columns(rows, codes, *scales, group_of, 4);
     rows.uses = {&weights, scales, zeros};
     return rows;

@@ -92,7 +92,7 @@ std::string misfit(const ExactCodes& codes, int64_t cols, bool half_scales) {
 
 }  // namespace
 
-void find_exact_formats(Rows& rows, ExactCodes given) {
+void find_exact_formats(RowStream& rows, ExactCodes given) {
     const int64_t cols = rows.cols, groups = given.run ? (cols - 1) / given.run + 1 : 0;
     const bool half_scales = groups > 0 && scales_fit(given, rows.rows, groups);
     const bool blocks = half_scales && given.run % kBlock == 0 && cols % kBlock == 0;

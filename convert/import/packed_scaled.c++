@@ -67,8 +67,8 @@ void find_activation_parts(PackedParts& parts) {
         parts.find(suffix);
 }
 
-Rows scaled_bytes(const SafeTensor& weights, Grid scales, std::optional<Grid> zeros, ColumnGroups group_of) {
-    Rows rows;
+RowStream scaled_bytes(const SafeTensor& weights, Grid scales, std::optional<Grid> zeros, ColumnGroups group_of) {
+    RowStream rows;
     rows.rows = weights.shape[0];
     rows.cols = weights.shape[1];
     rows.uses = {&weights, scales.values};
@@ -89,7 +89,7 @@ Rows scaled_bytes(const SafeTensor& weights, Grid scales, std::optional<Grid> ze
 }
 
 // Zero points of packed integers as they lie in the checkpoint; null: the middle of the codes.
-void find_exact_integers(Rows& rows, const SafeTensor& weights, const Grid& scales, const SafeTensor* zero, int64_t run, int width) {
+void find_exact_integers(RowStream& rows, const SafeTensor& weights, const Grid& scales, const SafeTensor* zero, int64_t run, int width) {
     const int64_t groups = scales.groups();
     const auto zero_of = [zero, groups, width](int64_t r, int64_t group) {
         if (!zero) return 1 << (width - 1);
@@ -117,7 +117,7 @@ void find_exact_integers(Rows& rows, const SafeTensor& weights, const Grid& scal
 
 }  // namespace
 
-Result<Rows> open_packed_integers(PackedParts& parts) {
+Result<RowStream> open_packed_integers(PackedParts& parts) {
     TRY(expect_no_transform(parts));
     const SafeTensor& weights = parts.lead();
     TRY(expect_type(weights, "I32"));
@@ -145,7 +145,7 @@ Result<Rows> open_packed_integers(PackedParts& parts) {
         TRY(expect_shape(*zero, {zero_rows, scales.groups()}));
     }
     find_activation_parts(parts);
-    Rows rows;
+    RowStream rows;
     rows.rows = height;
     rows.cols = cols;
     rows.uses = {&weights, scale};
@@ -173,11 +173,11 @@ Result<Rows> open_packed_integers(PackedParts& parts) {
     return rows;
 }
 
-Result<Rows> open_scaled_weights(PackedParts& parts) {
+Result<RowStream> open_scaled_weights(PackedParts& parts) {
     const SafeTensor& weights = parts.lead();
     const bool codes = weights.type->bytes == 1;
     const SafeTensor* scale = parts.find(".weight_scale");
-    if (!codes && !scale) return Rows();
+    if (!codes && !scale) return RowStream();
     TRY(expect_no_transform(parts));
     if (!codes) return PackedParts::wrong(weights, "it has a weight_scale, but is neither I8 nor FP8");
     if (!scale)
@@ -195,7 +195,7 @@ Result<Rows> open_scaled_weights(PackedParts& parts) {
         zeros = Grid{zero, scales.height};
     }
     find_activation_parts(parts);
-    Rows rows = scaled_bytes(weights, scales, zeros, group_of);
+    RowStream rows = scaled_bytes(weights, scales, zeros, group_of);
     if (weights.type->real || zeros) {
         rows.inexact = zeros ? "it has zero points" : "it is FP8";
         return rows;
@@ -209,11 +209,11 @@ Result<Rows> open_scaled_weights(PackedParts& parts) {
     return rows;
 }
 
-Result<Rows> open_scaled_blocks(PackedParts& parts) {
+Result<RowStream> open_scaled_blocks(PackedParts& parts) {
     const SafeTensor& weights = parts.lead();
     const SafeTensor* scale = parts.find(".weight_scale_inv");
     const bool codes = weights.type->real && weights.type->bytes == 1;
-    if (!codes && !scale && weights.type->real) return Rows();
+    if (!codes && !scale && weights.type->real) return RowStream();
     if (!codes) return PackedParts::wrong(weights, "expected FP8");
     if (!scale)
         return PackedParts::wrong(weights, "its " + escaped(parts.stem()) + ".weight_scale_inv is missing");
@@ -237,7 +237,7 @@ Result<Rows> open_scaled_blocks(PackedParts& parts) {
     TRY(expect_shape(*scale, {blocks(weights.shape[0], sides[0]), blocks(weights.shape[1], sides[1])}));
     LET(group_of, ColumnGroups::make(weights, nullptr, weights.shape[1], scale->shape[1], sides[1]));
     find_activation_parts(parts);
-    Rows rows = scaled_bytes(weights, Grid{scale, sides[0]}, std::nullopt, std::move(group_of));
+    RowStream rows = scaled_bytes(weights, Grid{scale, sides[0]}, std::nullopt, std::move(group_of));
     rows.inexact = "it is FP8";
     return rows;
 }

@@ -79,21 +79,21 @@ struct ExactCodes {
     std::function<void(int64_t row, int* out)> zeros = {};      // one for each run; none: the middle of the codes
 };
 // Fills rows.exact with the formats whose grid is the same, or says in rows.inexact why there is none.
-void find_exact_formats(Rows& rows, ExactCodes codes);
+void find_exact_formats(RowStream& rows, ExactCodes codes);
 
 // A scheme: tensors named STEM + lead begin a matrix if `open` says so. Rows with 0 columns: a plain tensor
 // after all.
 struct PackedScheme {
     const char* method;  // "quant_method" of config.json
     const char* lead;    // ".qweight"
-    Result<Rows> (*open)(PackedParts& parts);
+    Result<RowStream> (*open)(PackedParts& parts);
 };
 
-Result<Rows> open_gptq(PackedParts& parts);
-Result<Rows> open_awq(PackedParts& parts);
-Result<Rows> open_bitsandbytes(PackedParts& parts);
-Result<Rows> open_packed_integers(PackedParts& parts);  // compressed-tensors, several codes in a word
-Result<Rows> open_scaled_weights(PackedParts& parts);   // compressed-tensors, one code in a byte
-Result<Rows> open_scaled_blocks(PackedParts& parts);    // FP8 with weight_scale_inv
+Result<RowStream> open_gptq(PackedParts& parts);
+Result<RowStream> open_awq(PackedParts& parts);
+Result<RowStream> open_bitsandbytes(PackedParts& parts);
+Result<RowStream> open_packed_integers(PackedParts& parts);  // compressed-tensors, several codes in a word
+Result<RowStream> open_scaled_weights(PackedParts& parts);   // compressed-tensors, one code in a byte
+Result<RowStream> open_scaled_blocks(PackedParts& parts);    // FP8 with weight_scale_inv
 
 }  // namespace quant

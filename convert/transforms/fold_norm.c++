@@ -39,7 +39,7 @@ Result<Edits> fold_norms(const Outline& outline, const Source& source) {
     return edits;
 }
 
-Result<SearchResult> fold_norm_stage(const Stage& stage) {
+Result<PlaceChoices> fold_norm_stage(const Stage& stage) {
     return stage.search({PlaceKind::norm}, [&](const PlaceFacts& facts) -> std::vector<PlaceMap> {
         const std::vector<float> gain = gain_of(stage.source, facts.place);
         if (!invertible(gain)) return {};

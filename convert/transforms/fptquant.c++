@@ -124,7 +124,7 @@ PlaceMap key_map(const Stage& stage, const Place& place) {
 
 }  // namespace
 
-Result<SearchResult> fptquant_stage(const Stage& stage) {
+Result<PlaceChoices> fptquant_stage(const Stage& stage) {
     return stage.search({PlaceKind::keys, PlaceKind::value, PlaceKind::up}, [&](const PlaceFacts& facts) -> std::vector<PlaceMap> {
         if (facts.place.kind == PlaceKind::keys) return {key_map(stage, facts.place)};
         if (facts.place.kind == PlaceKind::value) return {value_map(stage, facts.place)};

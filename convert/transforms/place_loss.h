@@ -24,7 +24,6 @@ struct InputStatistics {
 struct PlaceMap {
     std::string name;
     SharedMap for_makers, for_readers;
-    bool mends = false;  // undoes what stands out and changes nothing else: also a choice by itself
 };
 
 struct PlaceLoss {

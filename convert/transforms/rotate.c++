@@ -14,7 +14,7 @@ Edits rotate_residual(const Outline& outline, uint64_t seed) {
     return edits;
 }
 
-Result<SearchResult> rotate_heads_stage(const Stage& stage) {
+Result<PlaceChoices> rotate_heads_stage(const Stage& stage) {
     return stage.search({PlaceKind::value}, [&](const PlaceFacts& facts) {
         Rng rng(stage.request.seed + 1 + static_cast<uint64_t>(facts.place.layer));
         const SharedMap map = rotation_map(facts.place.block, rng);

@@ -14,12 +14,6 @@ struct ChannelRange {
     std::vector<double> absolute;  // mean of |x|
     std::vector<double> low, high;
     explicit ChannelRange(size_t channels = 0) : squares(channels), absolute(channels), low(channels), high(channels) {}
-    void scale(size_t channel, double factor) {
-        squares[channel] *= factor * factor;
-        absolute[channel] *= factor;
-        low[channel] *= factor;
-        high[channel] *= factor;
-    }
     double largest(size_t channel) const { return high[channel] > -low[channel] ? high[channel] : -low[channel]; }
 };
 

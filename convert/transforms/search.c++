@@ -58,7 +58,7 @@ public:
           inputs_([this](const std::string& name) { return reading_of(name) ? &reading_of(name)->statistics : nullptr; }),
           loss_{model, planned, inputs_, pool} {}
 
-    Result<SearchResult> run() {
+    Result<PlaceChoices> run() {
         LET(runner, PartRunner::create(model_, model_.weights(), text_.window, pool_));
         Hidden x;
         TRY(x.make(text_.window, text_.count(), model_.config().embedding, options_.memory));
@@ -126,16 +126,11 @@ private:
             if (i == 0 || loss < least) best = i, least = loss;
         }
         LET(before, loss_.of(place, {}, true));
-        for (size_t i = 0; i < found.size(); ++i)
-            if (found[i].mends) TRY(choose(place, found[i], before, out_.mended));
-        return choose(place, found[best], before, out_.best);
-    }
-
-    Status choose(const Place& place, const PlaceMap& map, double before, PlaceChoices& out) const {
+        const PlaceMap& map = found[best];
         LET(after, loss_.of(place, map, true));
         const bool kept = !gate_ || after < before;
-        out.gains.push_back({place.layer, place.name, map.name, before, after, kept});
-        if (kept) out.edits.add(fold_at(place, map.for_makers, map.for_readers));
+        out_.gains.push_back({place.layer, place.name, map.name, before, after, kept});
+        if (kept) out_.edits.add(fold_at(place, map.for_makers, map.for_readers));
         return {};
     }
 
@@ -150,7 +145,7 @@ private:
     std::vector<Reading> readings_;  // of the layer at hand
     std::function<const InputStatistics*(const std::string&)> inputs_;
     PlaceLoss loss_;
-    SearchResult out_;
+    PlaceChoices out_;
 };
 
 void add_row(const std::vector<float>& row, const Place& place, int64_t first, ChannelRange& out, std::vector<double>& seen) {
@@ -178,7 +173,7 @@ void finish(ChannelRange& out, const std::vector<double>& seen) {
 
 }  // namespace
 
-Result<SearchResult> search_places(const Source& source, const Model& model, const PlannedTensors& planned, const std::vector<Place>& places,
+Result<PlaceChoices> search_places(const Source& source, const Model& model, const PlannedTensors& planned, const std::vector<Place>& places,
                                    const Candidates& candidates, bool gate, const SplitWindows& text,
                                    const CheckOptions& options, ThreadPool& pool) {
     return Search(source, model, planned, places, candidates, gate, text, options, pool).run();

@@ -24,14 +24,10 @@ struct PlaceChoices {
     Edits edits;  // of all places that are kept
     TransformGains gains;
 };
-struct SearchResult {
-    PlaceChoices best;
-    PlaceChoices mended;  // only by maps that mend
-};
 
 // `source`: the model, as rows. `places`: of its layers. Places whose inputs are not seen (each expert's own channels) are left as they are.
 // Without `gate` the best candidate is kept wherever there is one.
-Result<SearchResult> search_places(const Source& source, const Model& model, const PlannedTensors& planned, const std::vector<Place>& places,
+Result<PlaceChoices> search_places(const Source& source, const Model& model, const PlannedTensors& planned, const std::vector<Place>& places,
                                    const Candidates& candidates, bool gate, const SplitWindows& text,
                                    const CheckOptions& options, ThreadPool& pool);
 

@@ -19,17 +19,17 @@ struct Stage {
     CheckOptions check = {};
 
     // The best of the candidates at each place of the kinds that the family allows; without text the first of them.
-    Result<SearchResult> search(std::initializer_list<PlaceKind> kinds, const Candidates& candidates) const;
+    Result<PlaceChoices> search(std::initializer_list<PlaceKind> kinds, const Candidates& candidates) const;
 };
 
 // Scales between makers and readers, by all of `methods` at once.
-Result<SearchResult> scale_stage(const Stage& stage, const std::vector<Transform>& methods);
+Result<PlaceChoices> scale_stage(const Stage& stage, const std::vector<Transform>& methods);
 // T_k, T_v and T_u.
-Result<SearchResult> fptquant_stage(const Stage& stage);
+Result<PlaceChoices> fptquant_stage(const Stage& stage);
 // R2, by layer.
-Result<SearchResult> rotate_heads_stage(const Stage& stage);
+Result<PlaceChoices> rotate_heads_stage(const Stage& stage);
 // fold-norm by itself: where the rounding gains.
-Result<SearchResult> fold_norm_stage(const Stage& stage);
+Result<PlaceChoices> fold_norm_stage(const Stage& stage);
 // An output matrix of its own, where the embedding served; empty where it has one.
 Edits untie(const Outline& outline);
 // Gains of all norms into their readers. Error: a gain of 0.

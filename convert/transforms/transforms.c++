@@ -77,10 +77,10 @@ public:
             else if (transform == Transform::rotate) TRY(rotate());
             else TRY(stage("fptquant", fptquant_stage));
         }
-        if (request_.automatic && judged()) scaling = {Transform::awq, Transform::smoothquant, Transform::aweq};
         std::string names;
         for (const Transform transform : scaling) names += (names.empty() ? "" : ", ") + std::string(row_of(transform).name);
-        if (!scaling.empty()) TRY(stage(names, [&](const Stage& stage) { return scale_stage(stage, scaling); }));
+        if (request_.automatic && judged()) names = "outliers";
+        if (!names.empty()) TRY(stage(names, [&](const Stage& stage) { return scale_stage(stage, scaling); }));
         out_.model = now_.model;
         return std::move(out_);
     }
@@ -136,18 +136,22 @@ private:
         return rounded_divergence(*trial.model, trial.planned, split_, *reference_, check_, pool_);
     }
 
-    // What the original predicts, and what rounding does to it.
     Status begin() {
         LET(trial, trial_of(out_.source));
         const auto layers = static_cast<int64_t>(trial.model->weights().layers.size());
         const int64_t stages = static_cast<int64_t>(request_.list.size()) + 1;
         const int64_t check = split_.count() * layers + split_.held_out() * (layers + 1);
         total_ = split_.held_out() * (layers + 1) + check + stages * (split_.count() * layers + check);
-        LET(reference, reference_predictions(*trial.model, split_, check_, pool_));
-        reference_ = std::make_unique<Predictions>(std::move(reference));
-        LET(loss, divergence(trial));
-        loss_ = loss;
         now_ = std::move(trial);
+        return {};
+    }
+    // What the original predicts, and what rounding does to it: once there is something to compare with it.
+    Status measure() {
+        if (reference_) return {};
+        LET(reference, reference_predictions(*now_.model, split_, check_, pool_));
+        reference_ = std::make_unique<Predictions>(std::move(reference));
+        LET(loss, divergence(now_));
+        loss_ = loss;
         return {};
     }
 
@@ -162,12 +166,10 @@ private:
             stage.check = check_;
         }
         LET(found, make(stage));
-        const std::shared_ptr<const Source> before = out_.source;
-        if (!found.mended.gains.empty()) TRY(take(before, "outliers", found.mended));
-        return take(before, name, found.best);
+        return take(name, found);
     }
 
-    Status take(const std::shared_ptr<const Source>& before, const std::string& name, const PlaceChoices& choices) {
+    Status take(const std::string& name, const PlaceChoices& choices) {
         const auto kept = std::count_if(choices.gains.begin(), choices.gains.end(), [](const TransformGain& gain) { return gain.kept; });
         const std::string what = name + format_text(": %lld of %zu places", static_cast<long long>(kept), choices.gains.size());
         const size_t first = out_.gains.size();
@@ -176,7 +178,7 @@ private:
             out_.notes.push_back(what);
             return {};
         }
-        LET(changed, transform_source(before, choices.edits));
+        LET(changed, transform_source(out_.source, choices.edits));
         LET(better, judge(name, what, std::move(changed)));
         if (!better)
             for (size_t i = first; i < out_.gains.size(); ++i) out_.gains[i].kept = false;
@@ -207,6 +209,7 @@ private:
             out_.notes.push_back(what + ", applied unmeasured");
             return true;
         }
+        TRY(measure());
         LET(trial, trial_of(std::move(changed)));
         LET(loss, divergence(trial));
         const bool better = loss < loss_, kept = better || !request_.gate;

@@ -5,28 +5,15 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "convert/import/source.h"
 #include "convert/plan/plan.h"
 #include "convert/transforms/gains.h"
+#include "convert/transforms/request.h"
 #include "convert/transforms/whole_check.h"
 
 namespace quant {
-
-enum class Transform : uint8_t { fold_norm, rotate, fptquant, awq, smoothquant, aweq };
-
-struct TransformRequest {
-    std::vector<Transform> list;  // in the order of the enumeration, whatever the order given
-    bool automatic = true;        // all that scale channels, if there is a text to judge them on
-    bool gate = true;             // kept only where it helps
-    uint64_t seed = 0;            // of random rotations
-};
-// "awq,rotate", "auto" or "none". Error: an unknown name, with all that are known.
-Status parse_transforms(std::string_view list, TransformRequest& request);
-// "fold-norm, rotate, ...", for messages.
-std::string transform_names();
 
 // The text to judge on; without tokens nothing can be gated.
 struct TransformText {

@@ -74,7 +74,7 @@ std::vector<uint8_t> file_of(const std::vector<Entry>& entries) {
 }
 
 // The matrix in one piece, and again row by row and from the middle; empty when the ways differ.
-std::vector<float> read_all(const Rows& rows) {
+std::vector<float> read_all(const RowStream& rows) {
     const auto cols = static_cast<size_t>(rows.cols);
     std::vector<float> all(cols * static_cast<size_t>(rows.rows)), again(all.size());
     rows.read(0, rows.rows, all.data());

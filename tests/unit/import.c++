@@ -91,7 +91,7 @@ SafeTensor matrix_of(const std::vector<float>& values, std::vector<int64_t> shap
     return tensor;
 }
 
-std::vector<float> read_all(const Rows& rows) {
+std::vector<float> read_all(const RowStream& rows) {
     std::vector<float> out(static_cast<size_t>(rows.rows * rows.cols));
     rows.read(0, rows.rows, out.data());
     return out;

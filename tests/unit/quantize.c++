@@ -20,12 +20,12 @@ namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-struct Model {
+struct SmallModel {
     Metadata metadata;
     std::vector<TensorInfo> tensors;
     std::vector<std::vector<float>> values;  // of each tensor
 
-    Model() {
+    SmallModel() {
         metadata.set("general.architecture", Value::of_string("llama"));
         metadata.set("llama.block_count", Value::of_u32(2));
         metadata.set("llama.attention.head_count", Value::of_u32(4));
@@ -62,8 +62,8 @@ struct Model {
 };
 
 // 3-D experts, a row that 256 does not divide, a norm, a router.
-Model mixed_model() {
-    Model model;
+SmallModel mixed_model() {
+    SmallModel model;
     model.add("token_embd.weight", {256, 100}, 1);
     model.add("output_norm.weight", {256}, 2);
     model.add("blk.0.attn_q.weight", {256, 130}, 3);
@@ -109,7 +109,7 @@ QuantizeOptions options_for(const std::string& input, const std::string& output,
 std::string error_of(const Result<QuantizeReport>& report) { return report ? "" : report.error().text; }
 
 // Every tensor of the output against its rows encoded one by one; the sums against plain sums.
-void check_against_rows(const Model& model, const std::string& path, const QuantizeReport& report,
+void check_against_rows(const SmallModel& model, const std::string& path, const QuantizeReport& report,
                         const std::vector<std::pair<std::string, std::vector<float>>>& importance) {
     auto file = Gguf::open(path);
     CHECK(file.ok() && file->tensors().size() == model.tensors.size());
@@ -158,7 +158,7 @@ uint64_t anonymous_bytes() {
 
 TEST(bytes_are_those_of_the_rows) {
     const TemporaryFolder folder;
-    const Model model = mixed_model();
+    const SmallModel model = mixed_model();
     model.write(folder.at("in.gguf"));
     const std::vector<std::pair<std::string, std::vector<float>>> importance = {
         {"blk.0.attn_q.weight", random_importance(256, 11)},
@@ -209,7 +209,7 @@ TEST(weights_that_are_not_finite) {
     const TemporaryFolder folder;
     const std::string in = folder.at("in.gguf"), out = folder.at("out.gguf");
     for (const float bad : {kNaN, std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
-        Model model = mixed_model();
+        SmallModel model = mixed_model();
         model.values[2][70 * 256 + 9] = bad;
         model.values[2][129 * 256 + 255] = bad;
         model.write(in);
@@ -227,7 +227,7 @@ TEST(weights_that_are_not_finite) {
         if (report) check_against_rows(model, out, *report, {});
         std::filesystem::remove(out);
     }
-    Model norm = mixed_model();
+    SmallModel norm = mixed_model();
     norm.values[1][3] = kNaN;  // a tensor that stays as it is
     norm.write(in);
     auto report = quantize_file(options_for(in, out, "q8_0"), {});
@@ -239,7 +239,7 @@ TEST(weights_that_are_not_finite) {
 TEST(weights_too_large_for_f16) {
     const TemporaryFolder folder;
     const std::string in = folder.at("in.gguf"), out = folder.at("out.gguf");
-    Model model = mixed_model();
+    SmallModel model = mixed_model();
     model.values[6][20480 + 5] = -65519.0f;  // rounds to 65504
     model.write(in);
     CHECK(quantize_file(options_for(in, out, "f16"), {}).ok());
@@ -274,7 +274,7 @@ TEST(outputs_never_touch_inputs) {
 
 TEST(progress_counts_all_and_can_stop) {
     const TemporaryFolder folder;
-    const Model model = mixed_model();
+    const SmallModel model = mixed_model();
     model.write(folder.at("in.gguf"));
     uint64_t last = 0, total_seen = 0, sum = 0;
     for (const TensorInfo& tensor : model.tensors) sum += tensor.bytes;
@@ -293,7 +293,7 @@ TEST(progress_counts_all_and_can_stop) {
 
 TEST(split_files_in_and_out) {
     const TemporaryFolder folder;
-    const Model model = mixed_model();
+    const SmallModel model = mixed_model();
     model.write(folder.at("in.gguf"), 120000);
     const std::vector<std::string> names = folder.names();
     const std::string first = folder.at(*std::min_element(names.begin(), names.end()));
@@ -337,7 +337,7 @@ TEST(memory_is_bounded) {
     const TemporaryFolder folder;
     const std::string in = folder.at("in.gguf");
     const int64_t rows = static_cast<int64_t>(check::rounds("rows of 8192", 2048, 65536));
-    Model model;
+    SmallModel model;
     model.add("blk.0.attn_q.weight", {8192, 1}, 1);
     TensorInfo& tensor = model.tensors.front();
     tensor.ne[1] = rows;

@@ -17,7 +17,7 @@ using namespace quant;
 namespace {
 
 // Blocks written in pieces of several sizes; empty when the pieces differ.
-std::vector<uint8_t> blocks_of(const Rows& rows, const ExactRows& exact) {
+std::vector<uint8_t> blocks_of(const RowStream& rows, const ExactRows& exact) {
     const uint64_t row_bytes = format_of(exact.format).row_bytes(rows.cols);
     std::vector<uint8_t> whole(row_bytes * static_cast<uint64_t>(rows.rows)), pieces(whole.size());
     exact.write(0, rows.rows, whole.data());
@@ -39,7 +39,7 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 // "Q4_0 Q8_0" where all of them hold the rows exactly, else what is wrong, else why there is none.
-std::string verdict(const Rows& rows) {
+std::string verdict(const RowStream& rows) {
     std::vector<float> expected(static_cast<size_t>(rows.rows * rows.cols));
     rows.read(0, rows.rows, expected.data());
     std::string names;
@@ -167,9 +167,9 @@ TEST(grids_that_fit_and_that_do_not) {
 }
 
 TEST(stacks_and_permutations_stay_exact) {
-    std::vector<Rows> parts;
+    std::vector<RowStream> parts;
     for (int64_t part = 0; part < 3; ++part) {
-        Rows rows;
+        RowStream rows;
         rows.cols = 32;
         rows.rows = 8;
         rows.read = [part](int64_t row, int64_t count, float* out) {
