@@ -215,7 +215,7 @@ TEST(importance_is_checked) {
     PlanOptions options;
     options.importance = &importance;
     auto plan = plan_small("q4_k_m", options, tensors);
-    CHECK(plan.ok() && plan->without_importance == 7 && plan->first_without_importance == "blk.1.attn_k.weight");
+    CHECK(plan.ok() && plan->without_importance == 7 && plan->first_without_importance == "blk.1.attn_q.weight");
     CHECK(plan->needing_importance.empty());
     plan = plan_small("q2_k_s", options, tensors);
     CHECK(plan.ok() && plan->needing_importance.size() == 7);
