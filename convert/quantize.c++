@@ -123,7 +123,7 @@ void add_calibration_options(Options& options, Settings& s) {
                  });
     options.call("--transform", "LIST",
                  "fold into the weights what makes rounding better, the function unchanged: none, auto, or some of " + transform_names() +
-                     ", separated by commas (default: with --calibrate what scales channels)",
+                     ", separated by commas (default with --calibrate: auto, which undoes channels that stand out)",
                  [&o](const std::string& list) { return parse_transforms(list, o.transforms); });
     options.call_flag("--no-gate", "transforms stay even where nothing is gained or nothing was measured",
                       [&o]() { return o.transforms.gate = false, Status(); });

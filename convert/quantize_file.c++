@@ -342,7 +342,7 @@ Status check_calibration(const QuantizeOptions& options, const Job& job) {
     return {};
 }
 
-// What scales channels by itself: not of models with two or three values per weight, nor of what is encoded already.
+// Whether channels that stand out are looked for: not in models with two or three values per weight, nor in what is encoded already.
 bool transforms_by_default(const QuantizeOptions& options, const Plan& plan) {
     const bool weighed = !options.calibration.texts.empty() && options.importance_path.empty() && options.rounding != Rounding::nearest;
     const auto encoded = [](const PlannedTensor& tensor) { return tensor.from->kind == FormatKind::block || tensor.repacked; };
