@@ -142,7 +142,7 @@ stopped() { # by a signal while it works on the converted model
     rm -rf "$work/alone" && mkdir "$work/alone"
     "$quant" quantize "$shared/models/tiny/hf" "$work/alone/never.gguf" q4_0 --calibrate "$work/seen.txt" --calibrate-ctx 64 2>"$work/said" &
     local pid=$! tries=0
-    while kill -0 "$pid" 2>/dev/null && ! grep -q measure "$work/said" && [ $((tries += 1)) -lt 600 ]; do sleep 0.1; done
+    while kill -0 "$pid" 2>/dev/null && ! grep -q 'calibration takes about' "$work/said" && [ $((tries += 1)) -lt 600 ]; do sleep 0.1; done
     kill -TERM "$pid"
     wait "$pid"
     [ $? -eq 143 ] && [ -z "$(ls -A "$work/alone")" ]
