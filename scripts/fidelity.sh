@@ -3,8 +3,8 @@
 # with an importance matrix of the same calibration text. All files are judged by the same program on text that none has
 # seen: mean KL divergence to the original with its standard error, by the int8 products and by --exact, perplexity, bytes,
 # and the seconds it took to make the file. Our files are no larger than the stock mix of the type.
-# usage: scripts/fidelity.sh [--ours-only] MODEL TEXT [PEER-FOLDER...]
-#   MODEL: an unquantized GGUF; PEER-FOLDER: holds a peer's llama-quantize; the first one with a llama-perplexity judges
+# usage: scripts/fidelity.sh [--ours-only] MODEL TEXT[,TEXT...] [PEER-FOLDER...]
+#   MODEL: an unquantized GGUF; each file is made once and judged on every TEXT; PEER-FOLDER: holds a peer's llama-quantize; the first one with a llama-perplexity judges
 #   our file a second time
 # environment: QUANT_BUILD the build folder; TYPES (default below); CHUNKS of TEXT to judge (default 64); CONTEXT (default 512);
 #   CALIBRATION text (default: the first 2,000,000 bytes of the books in QUANT_SHARED, the shared reference data), WINDOWS of it
@@ -15,12 +15,13 @@ set -eu
 ours_only=
 [ "${1:-}" != --ours-only ] || { ours_only=1; shift; }
 if [ $# -lt 2 ] || { [ $# -eq 2 ] && [ -z "$ours_only" ]; }; then
-    sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
     echo "without a peer nothing is compared: name its folder, or say --ours-only" >&2
     exit 2
 fi
 root=$(dirname "$0")/..
-model=$1 text=$2
+model=$1
+IFS=, read -r -a texts <<<"$2"
 shift 2
 quant=${QUANT_BUILD:-$root/build}/quant
 shared=${QUANT_SHARED:-$root/../shared}
@@ -48,12 +49,12 @@ number() { sed -n "s/.*\"$1\": *\([-+0-9.e]*\).*/\1/p" "$2" | head -n 1; }
 now() { date +%s.%N; }
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.0f", b - a }'; }
 
-# judge FILE RESULT: "bytes KL error KL-exact error perplexity" into RESULT
+# judge FILE TEXT RESULT: "bytes KL error KL-exact error perplexity" into RESULT
 judge() {
-    "$quant" eval -m "$1" --base "$model" -f "$text" -c "$context" --chunks "$chunks" --json --quiet >"$work/fast"
-    "$quant" eval -m "$1" --base "$model" -f "$text" -c "$context" --chunks "$chunks" --exact --json --quiet >"$work/exact"
+    "$quant" eval -m "$1" --base "$model" -f "$2" -c "$context" --chunks "$chunks" --json --quiet >"$work/fast"
+    "$quant" eval -m "$1" --base "$model" -f "$2" -c "$context" --chunks "$chunks" --exact --json --quiet >"$work/exact"
     echo "$(wc -c <"$1") $(number kl_divergence "$work/fast") $(number kl_divergence_error "$work/fast")" \
-        "$(number kl_divergence "$work/exact") $(number kl_divergence_error "$work/exact") $(number perplexity "$work/fast")" >"$2"
+        "$(number kl_divergence "$work/exact") $(number kl_divergence_error "$work/exact") $(number perplexity "$work/fast")" >"$3"
 }
 
 # row NAME RESULT SECONDS [OURS]: a row; with the result of our file, how far ours is beside it
@@ -64,9 +65,10 @@ row() {
         printf "\n" }' "$2"
 }
 
-# The peer's figures for AutoRound's file of the type nearest in size: "TYPE KL perplexity bytes", nothing without
+# autoround TYPE TEXT: the figures for its file of the type nearest in size: "TYPE KL perplexity bytes"; nothing without
 autoround() {
     local wanted=$1
+    [ "$(basename "$2")" = books-test.txt ] || return 0
     [ "$wanted" != Q2_K ] || wanted=Q2_K_S
     cmp -s "$model" "$shared/models/tiny/tiny-f16.gguf" && [ -f "$shared/reference/peers.md" ] || return 0
     awk -F'|' -v wanted="$wanted" '
@@ -75,11 +77,13 @@ autoround() {
         column && name == wanted && split($column, part, " · ") == 3 { print name, part[1] + 0, part[2] + 0, part[3] + 0 }' "$shared/reference/peers.md"
 }
 
-# What a peer says of our file, against its own record of the original
+# second_opinion FILE TEXT: what a peer says of our file, against its own record of the original
 second_opinion() {
+    local record
+    record=$keep/original-$(basename "$2")
     [ -n "$judge_peer" ] || return 0
-    [ -s "$keep/original" ] || "$judge_peer" -m "$model" -f "$text" -c "$context" --chunks "$chunks" --kl-divergence-base "$keep/original" >/dev/null 2>&1
-    "$judge_peer" -m "$1" --kl-divergence-base "$keep/original" --kl-divergence 2>/dev/null |
+    [ -s "$record" ] || "$judge_peer" -m "$model" -f "$2" -c "$context" --chunks "$chunks" --kl-divergence-base "$record" >/dev/null 2>&1
+    "$judge_peer" -m "$1" --kl-divergence-base "$record" --kl-divergence 2>/dev/null |
         sed -n 's/^Mean *KLD: */    the peer judges our calibrated file: KL /p'
 }
 
@@ -104,34 +108,47 @@ if [ ! -s "$keep/imatrix.dat" ]; then
 fi
 echo "ours / it: our calibrated file's KL over that row's, by int8 products and by --exact"
 printf '  %-22s %9s  %-21s  %-21s  %8s %7s   %s\n' "" bytes "KL" "KL --exact" ppl seconds "ours / it"
+# beside PEER TYPE TEXT OURS: the peer's row
+beside() {
+    local name text_name=${3##*/} judged
+    name=$(basename "$(dirname "$(dirname "$(cd "$1" && pwd)")")")
+    judged=$keep/$name-$2-${text_name%.*}.judged
+    if ! peer_file "$1" "$name" "$2"; then
+        echo "  $name: $(tail -n 1 "$work/log")"
+        return 0
+    fi
+    [ -s "$judged" ] || judge "$keep/$name-$2.gguf" "$3" "$judged"
+    row "$name" "$judged" "$(cat "$keep/$name-$2.gguf.seconds")" "$4"
+}
+
+# on_text TYPE TEXT: the rows of one type and text
+on_text() {
+    local ours peer
+    [ ${#texts[@]} -eq 1 ] || echo "  -- $(basename "$2")"
+    judge "$work/ours.gguf" "$2" "$work/ours"
+    ours=$(cat "$work/ours")
+    row "ours, calibrated" "$work/ours" "$ours_seconds"
+    if [ -z "${NO_PLAIN:-}" ]; then
+        judge "$work/plain.gguf" "$2" "$work/plain"
+        row "ours, importance" "$work/plain" "$plain_seconds" "$ours"
+    fi
+    for peer in "${peers[@]}"; do beside "$peer" "$1" "$2" "$ours"; done
+    autoround "$1" "$2" | while read -r name kl perplexity bytes; do
+        awk -v name="AutoRound $name" -v kl="$kl" -v ppl="$perplexity" -v bytes="$bytes" -v ours="$ours" 'BEGIN {
+            split(ours, o, " "); printf "  %-22s %9d  %.5f                %-21s  %8.4f %7s   %.3f\n", name, bytes, kl, "", ppl, "", o[2] / kl }'
+    done
+    second_opinion "$work/ours.gguf" "$2"
+}
+
+peers=("$@")
 for type in $types; do
     echo "$type"
     began=$(now)
     # shellcheck disable=SC2086 # several options
     "$quant" quantize --quiet --force "$model" "$work/ours.gguf" "$type" --calibrate "$calibration" --calibrate-chunks "$windows" ${OPTIONS:-}
-    seconds=$(since "$began")
-    judge "$work/ours.gguf" "$work/ours"
-    ours=$(cat "$work/ours")
-    row "ours, calibrated" "$work/ours" "$seconds"
-    if [ -z "${NO_PLAIN:-}" ]; then
-        began=$(now)
-        "$quant" quantize --quiet --force "$model" "$work/plain.gguf" "$type" --imatrix "$keep/imatrix.gguf"
-        seconds=$(since "$began")
-        judge "$work/plain.gguf" "$work/plain"
-        row "ours, importance" "$work/plain" "$seconds" "$ours"
-    fi
-    for peer in "$@"; do
-        name=$(basename "$(dirname "$(dirname "$(cd "$peer" && pwd)")")")
-        if ! peer_file "$peer" "$name" "$type"; then
-            echo "  $name: $(tail -n 1 "$work/log")"
-            continue
-        fi
-        [ -s "$keep/$name-$type.judged" ] || judge "$keep/$name-$type.gguf" "$keep/$name-$type.judged"
-        row "$name" "$keep/$name-$type.judged" "$(cat "$keep/$name-$type.gguf.seconds")" "$ours"
-    done
-    autoround "$type" | while read -r name kl perplexity bytes; do
-        awk -v name="AutoRound $name" -v kl="$kl" -v ppl="$perplexity" -v bytes="$bytes" -v ours="$ours" 'BEGIN {
-            split(ours, o, " "); printf "  %-22s %9d  %.5f                %-21s  %8.4f %7s   %.3f\n", name, bytes, kl, "", ppl, "", o[2] / kl }'
-    done
-    second_opinion "$work/ours.gguf"
+    ours_seconds=$(since "$began")
+    began=$(now)
+    [ -n "${NO_PLAIN:-}" ] || "$quant" quantize --quiet --force "$model" "$work/plain.gguf" "$type" --imatrix "$keep/imatrix.gguf"
+    plain_seconds=$(since "$began")
+    for text in "${texts[@]}"; do on_text "$type" "$text"; done
 done
