@@ -91,7 +91,7 @@ second_opinion() {
 peer_file() {
     local began out=$keep/$2-$3.gguf matrix
     [ ! -s "$out" ] || return 0
-    for matrix in "$keep/imatrix.gguf" "$keep/imatrix.dat"; do
+    for matrix in "$keep/imatrix.dat" "$keep/imatrix.gguf"; do # some read only one of the two
         began=$(now)
         if "$1/llama-quantize" --imatrix "$matrix" "$model" "$work/peer.gguf" "$3" >"$work/log" 2>&1; then
             since "$began" >"$out.seconds"
