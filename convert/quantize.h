@@ -73,7 +73,7 @@ struct QuantizeOptions {
     std::string correction_path;   // of that adapter; empty: beside the output
     std::string plan_file;  // the chosen formats as rows for --tensor-type-file; empty: none
     std::string report_file;                // an HTML page on the result; empty: none
-    std::vector<std::string> report_texts;  // to judge it on; empty: what the calibration texts have left
+    std::vector<TextFile> report_texts;     // to judge it on; empty: what the calibration texts have left
     TransformRequest transforms;                                // by default what helps, if there are calibration texts
     bool measure_few_levels = true;  // perplexity where two or three values per weight do not hold the source's
 };

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kMostWindows = 64;
 
-std::string names_of(const std::vector<std::string>& texts) {
+std::string names_of(const std::vector<TextFile>& texts) {
     CalibrationOptions options;
     options.texts = texts;
     return dataset_name(options);
@@ -20,7 +20,7 @@ std::string names_of(const std::vector<std::string>& texts) {
 
 Status choose_text(const QuantizeOptions& options, const QuantizeReport& report, ReportSubject& subject) {
     const bool own = !options.report_texts.empty();
-    const std::vector<std::string>& texts = own ? options.report_texts : options.calibration.texts;
+    const std::vector<TextFile>& texts = own ? options.report_texts : options.calibration.texts;
     LET(text, report_text(*subject.model, texts, options.calibration.window, own ? 0 : report.calibration_windows, kMostWindows));
     subject.tokens = std::move(text.tokens);
     if (own) subject.text_note = "On " + names_of(texts) + ":";

@@ -21,7 +21,7 @@ namespace {
 
 struct Settings {
     std::vector<std::string> positional;  // ORIGINAL QUANTIZED
-    std::vector<std::string> texts;
+    std::vector<TextFile> texts;
     ReportRequest request;
     int64_t threads = 0;
     bool quiet = false;

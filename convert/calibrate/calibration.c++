@@ -11,25 +11,19 @@
 
 namespace quant {
 
-namespace {
-
-constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
-
-}  // namespace
-
 Result<std::vector<int32_t>> calibration_windows(const Model& model, const CalibrationOptions& options) {
     std::vector<int32_t> tokens;
     const auto wanted =
         static_cast<size_t>(options.windows < 0 ? int64_t{1} << 40 : options.windows * options.window);
-    for (const std::string& path : options.texts) {
+    for (const TextFile& file : options.texts) {
         if (tokens.size() >= wanted) break;
-        LET(text, read_text_file(path, kMaxTextBytes));
+        LET(text, file.read());
         const auto ids = model.tokenizer().encode(text, tokens.empty(), false);
         tokens.insert(tokens.end(), ids.begin(), ids.end());
     }
     const auto window = static_cast<size_t>(options.window);
     if (tokens.size() < 2 * window)
-        return input_error(escaped(options.texts.front()) +
+        return input_error(escaped(options.texts.front().path()) +
                            format_text(": %zu tokens of calibration text, expected at least %zu "
                                        "(two windows)",
                                        tokens.size(), 2 * window));
@@ -42,8 +36,7 @@ Result<std::vector<int32_t>> calibration_windows(const Model& model, const Calib
 
 std::string dataset_name(const CalibrationOptions& options) {
     std::string name;
-    for (const std::string& path : options.texts)
-        name += (name.empty() ? "" : ", ") + path.substr(path.find_last_of('/') + 1);
+    for (const TextFile& file : options.texts) name += (name.empty() ? "" : ", ") + file.name();
     return name;
 }
 

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "convert/calibrate/text_file.h"
+
 namespace quant {
 
 // How much work fidelity is worth.
@@ -16,7 +18,7 @@ enum class Effort : uint8_t {
 };
 
 struct CalibrationOptions {
-    std::vector<std::string> texts;  // files, in this order
+    std::vector<TextFile> texts;     // in this order
     int64_t window = 512;            // tokens of a window; each begins with BOS where the model wants one
     int64_t windows = 128;           // at most so many, from the beginning of the texts; -1: all
     Effort effort = Effort::normal;

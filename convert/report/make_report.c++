@@ -121,7 +121,7 @@ Status write_report(const ReportSubject& subject, const ReportRequest& request) 
     return file.commit(page.size());
 }
 
-Result<ReportText> report_text(const Model& model, const std::vector<std::string>& texts, int64_t window, int64_t skip, int64_t most) {
+Result<ReportText> report_text(const Model& model, const std::vector<TextFile>& texts, int64_t window, int64_t skip, int64_t most) {
     CalibrationOptions options;
     options.texts = texts;
     options.window = window;

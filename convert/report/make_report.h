@@ -45,6 +45,6 @@ struct ReportText {
     std::vector<int32_t> tokens;
     bool behind = false;  // the windows lie behind the skipped ones
 };
-Result<ReportText> report_text(const Model& model, const std::vector<std::string>& texts, int64_t window, int64_t skip, int64_t most);
+Result<ReportText> report_text(const Model& model, const std::vector<TextFile>& texts, int64_t window, int64_t skip, int64_t most);
 
 }  // namespace quant

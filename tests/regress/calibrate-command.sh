@@ -9,6 +9,20 @@ check matrix_is_written "$quant" calibrate -q "$tiny" "$text" -o "$work/imatrix.
 check matrix_is_taken "$quant" quantize -q "$tiny" "$work/out.gguf" q2_k_s --imatrix "$work/imatrix.gguf"
 check matrix_is_readable "$quant" inspect "$work/imatrix.gguf"
 
+# A text that can be read only once gives what a file of that name gives.
+cp "$text" "$work/pipe"
+piped() {
+    local out=$work/piped.gguf
+    "$quant" calibrate -q "$tiny" <(cat "$text") -o "$out" --chunks 4 -c 64 && "$quant" calibrate -q "$tiny" "$work/pipe" -o "$out.file" --chunks 4 -c 64 && cmp "$out" "$out.file"
+}
+check a_pipe_is_a_text piped
+piped_twice() { # transforms, rounding and the page read it again; standard input is a pipe as well
+    local options=(q4_0 -q --keep-mix --calibrate-ctx 32 --calibrate-chunks 5 --calibrate)
+    "$quant" quantize "$tiny" "$work/stdin.gguf" "${options[@]}" - --report "$work/page.html" --report-text <(tail -c 3000 "$text") <"$text" &&
+        "$quant" quantize "$tiny" "$work/file.gguf" "${options[@]}" "$work/pipe" && cmp "$work/stdin.gguf" "$work/file.gguf"
+}
+check a_pipe_is_read_once piped_twice
+
 killed() { # the first run is killed as soon as a layer is saved; the second goes on and makes the same file
     local options=(-q "$tiny" "$text" --chunks -1 -c 128 --checkpoint 0)
     "$quant" calibrate "${options[@]}" -o "$work/whole.gguf" || return 1
