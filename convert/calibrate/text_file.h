@@ -13,6 +13,7 @@ namespace quant {
 class TextFile {
 public:
     TextFile(std::string path);
+    TextFile(const char* path) : TextFile(std::string(path)) {}
     const std::string& path() const { return path_; }
     std::string name() const;  // without folders, for metadata and titles; what is no file: "pipe"
     // Errors: of the file system; a text of more than 1 GiB.
