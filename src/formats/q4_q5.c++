@@ -8,12 +8,6 @@ namespace quant {
 
 namespace {
 
-// Code of element e: nibble, and bit e of `high` as bit 4.
-int code_of(const uint8_t* qs, uint32_t high, int e) {
-    const int nibble = e < 16 ? qs[e] & 15 : qs[e - 16] >> 4;
-    return nibble | static_cast<int>((high >> e) & 1) << 4;
-}
-
 // Writes the low nibbles; returns bit 4 of each code.
 uint32_t store_codes(const int* q, uint8_t* qs) {
     uint32_t high = 0;
@@ -73,7 +67,12 @@ void decode_q4_0(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) 
     const auto* block = reinterpret_cast<const BlockQ4_0*>(blocks);
     for (int64_t i = 0; i < n; i += 32, ++block) {
         const float d = block->d.value();
-        for (int e = 0; e < 32; ++e) out[i + e] = d * static_cast<float>(code_of(block->qs, 0, e) - 8);
+        int8_t level[32];
+        for (int j = 0; j < 16; ++j) {
+            level[j] = static_cast<int8_t>((block->qs[j] & 15) - 8);
+            level[j + 16] = static_cast<int8_t>((block->qs[j] >> 4) - 8);
+        }
+        for (int e = 0; e < 32; ++e) out[i + e] = d * static_cast<float>(level[e]);
     }
 }
 
@@ -81,7 +80,8 @@ void decode_q4_1(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) 
     const auto* block = reinterpret_cast<const BlockQ4_1*>(blocks);
     for (int64_t i = 0; i < n; i += 32, ++block) {
         const float d = block->d.value(), m = block->m.value();
-        for (int e = 0; e < 32; ++e) out[i + e] = d * static_cast<float>(code_of(block->qs, 0, e)) + m;
+        for (int j = 0; j < 16; ++j) out[i + j] = d * static_cast<float>(block->qs[j] & 15) + m;
+        for (int j = 0; j < 16; ++j) out[i + j + 16] = d * static_cast<float>(block->qs[j] >> 4) + m;
     }
 }
 
@@ -90,7 +90,8 @@ void decode_q5_0(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) 
     for (int64_t i = 0; i < n; i += 32, ++block) {
         const float d = block->d.value();
         const uint32_t high = load<uint32_t>(block->qh);
-        for (int e = 0; e < 32; ++e) out[i + e] = d * static_cast<float>(code_of(block->qs, high, e) - 16);
+        for (int j = 0; j < 16; ++j) out[i + j] = d * static_cast<float>(((block->qs[j] & 15) | static_cast<int>(high >> j & 1) << 4) - 16);
+        for (int j = 0; j < 16; ++j) out[i + j + 16] = d * static_cast<float>(((block->qs[j] >> 4) | static_cast<int>(high >> (j + 16) & 1) << 4) - 16);
     }
 }
 
@@ -99,7 +100,8 @@ void decode_q5_1(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) 
     for (int64_t i = 0; i < n; i += 32, ++block) {
         const float d = block->d.value(), m = block->m.value();
         const uint32_t high = load<uint32_t>(block->qh);
-        for (int e = 0; e < 32; ++e) out[i + e] = d * static_cast<float>(code_of(block->qs, high, e)) + m;
+        for (int j = 0; j < 16; ++j) out[i + j] = d * static_cast<float>((block->qs[j] & 15) | static_cast<int>(high >> j & 1) << 4) + m;
+        for (int j = 0; j < 16; ++j) out[i + j + 16] = d * static_cast<float>((block->qs[j] >> 4) | static_cast<int>(high >> (j + 16) & 1) << 4) + m;
     }
 }
 

@@ -12,11 +12,13 @@ void decode_q6_k(const RowPlace*, const uint8_t* blocks, float* out, int64_t n) 
     const auto* block = reinterpret_cast<const BlockQ6_K*>(blocks);
     for (int64_t i = 0; i < n; i += 256, ++block) {
         const float d = block->d.value();
-        for (int e = 0; e < 256; ++e) {
-            const int h = e / 128, g = e / 32 % 4, l = e % 32;
-            const int low = block->ql[64 * h + 32 * (g % 2) + l] >> (g < 2 ? 0 : 4) & 15;
-            const int q = (low | (block->qh[32 * h + l] >> (2 * g) & 3) << 4) - 32;
-            out[i + e] = d * static_cast<float>(block->scales[e / 16]) * static_cast<float>(q);
+        for (int j = 0; j < 16; ++j) {
+            const int h = j / 8, g = j / 2 % 4;
+            const uint8_t *ql = block->ql + 64 * h + 32 * (g % 2) + 16 * (j % 2), *qh = block->qh + 32 * h + 16 * (j % 2);
+            const float step = d * static_cast<float>(block->scales[j]);
+            float* to = out + i + 16 * j;
+            for (int l = 0; l < 16; ++l)
+                to[l] = step * static_cast<float>(((ql[l] >> (4 * (g / 2)) & 15) | (qh[l] >> (2 * g) & 3) << 4) - 32);
         }
     }
 }

@@ -47,9 +47,10 @@ void decode_tq2_0(const RowPlace*, const uint8_t* blocks, float* out, int64_t n)
     const auto* block = reinterpret_cast<const BlockTQ2_0*>(blocks);
     for (int64_t i = 0; i < n; i += 256, ++block) {
         const float d = block->d.value();
-        for (int e = 0; e < 256; ++e) {
-            const int q = block->qs[32 * (e / 128) + e % 32] >> (2 * (e / 32 % 4)) & 3;
-            out[i + e] = d * static_cast<float>(q - 1);
+        for (int plane = 0; plane < 8; ++plane) {
+            const uint8_t* qs = block->qs + 32 * (plane / 4);
+            float* to = out + i + 32 * plane;
+            for (int l = 0; l < 32; ++l) to[l] = d * static_cast<float>((qs[l] >> (2 * (plane % 4)) & 3) - 1);
         }
     }
 }
