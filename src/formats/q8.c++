@@ -38,7 +38,7 @@ QUANT_INLINE void q8_0_body(const float* x, const float* importance, uint8_t* bl
     search::Block<32> in;
     for (int64_t i = 0; i < n; i += 32, ++block) {
         search::load_block<W>(in, x + i, importance ? importance + i : nullptr);
-        const search::HalfScale d = search::best_scale<W, search::Uniform<-128, 127>, 32>(in, {126, 1.002f, 9, 16});
+        const search::HalfScale d = search::best_scale<W, search::Uniform<-128, 127>, 32>(in, {121, 1.004f, 15, 19});
         int q[32];
         search::choose_levels<W, search::Uniform<-128, 127>, 32>(in.x, d.value, q);
         block->d.set_bits(d.bits);

@@ -65,17 +65,18 @@ constexpr ScaleLanes scale_lanes(int half_range, int fraction_bits, int own, dou
     return out;
 }
 
+// Levels to which the extreme element is brought, times 2^(kFraction + 2); of the opposite sign where it is on the shorter side.
 template <int BITS>
 struct SignedShape;
 template <>
 struct SignedShape<4> {
-    static constexpr int kFraction = 11;
-    static constexpr ScaleLanes kLanesToTry = scale_lanes(8, kFraction, 11, 6.9, 1.036, 6.6, 1.05);
+    static constexpr int kFraction = 9, kTries = 8;
+    static constexpr double kLevel[kTries] = {7.7, 7.95, 8.2, 8.45, 8.7, 9.0, -6.9, -7.3};
 };
 template <>
 struct SignedShape<5> {
-    static constexpr int kFraction = 10;
-    static constexpr ScaleLanes kLanesToTry = scale_lanes(16, kFraction, 11, 13.9, 1.025, 13.4, 1.035);
+    static constexpr int kFraction = 8, kTries = 16;
+    static constexpr double kLevel[kTries] = {14.8, 15.1, 15.4, 15.65, 15.9, 16.15, 16.4, 16.65, 16.9, 17.2, 17.5, 14.5, -14.2, -14.6, -15.0, -15.4};
 };
 
 // Sums of x q and q q over N numbers, a lane for each factor: q = x factor / 2^(15 + FRACTION), rounded, within [low, high].
@@ -98,87 +99,155 @@ QUANT_INLINE SignedSums signed_sums(const int16_t* x, const Shorts& factor, cons
     return {xq.floats(), floats(qq)};
 }
 
-// The scale of least squares for the codes of the best lane; 0 where the block is nearly exact.
+// ---- sixteen blocks of 32 at once, a lane for each -----------------------------------------------------------------------
+
+constexpr int kGroup = kLanes;  // blocks
+
+// The nearest halves of numbers that a half can hold, or a neighbour where two are as near.
+QUANT_INLINE Floats near_halves(const Floats& v) {
+    // 11 bits are left of a number; below 2^-14 multiples of 2^-24, the last place of numbers around a half.
+    const Floats wide = v * Floats::all(8193), normal = wide - (wide - v);
+    const Floats shift = with_sign(Floats::all(0.5f), v);
+    return choose_below(magnitude(v), Floats::all(0x1p-14f), (v + shift) - shift, normal);
+}
+
+// Least and largest of each block.
+struct Extent {
+    Floats low, high;
+};
+QUANT_INLINE Extent extent_of_16(const float* x) {
+    Floats low[kGroup], high[kGroup];
+    for (int b = 0; b < kGroup; ++b) {
+        const Floats first = Floats::load(x + 32 * b), second = Floats::load(x + 32 * b + kLanes);
+        low[b] = min(first, second);
+        high[b] = Floats::all(0) - max(first, second);
+    }
+    return {least_of_each(low), Floats::all(0) - least_of_each(high)};
+}
+
+// x * unit as integers: lanes 2 b and 2 b + 1 of pair[h][i] are numbers 2 i and 2 i + 1 of block 8 h + b.
+struct Columns {
+    Shorts pair[2][16];
+};
+QUANT_INLINE void load_columns(const float* x, const float* unit, Columns& out) {
+    alignas(32) int16_t fixed[kGroup][32];
+    for (int b = 0; b < kGroup; ++b) {
+        for (int e = 0; e < 32; e += kLanes) Shorts::nearest(Floats::load(x + 32 * b + e) * Floats::all(unit[b])).store(fixed[b] + e);
+    }
+    for (int h = 0; h < 2; ++h) {
+        columns_of_pairs(fixed[8 * h], 32, out.pair[h]);
+        columns_of_pairs(fixed[8 * h] + kLanes, 32, out.pair[h] + 8);
+    }
+}
+
+// Scales of sixteen blocks as they are stored; 0: for the thorough search.
+struct Scales {
+    float d[kGroup];
+};
+// Where `good` is at most 0: none.
+QUANT_INLINE Scales stored_scales(const Floats& wish, const Floats& good) {
+    const Floats size = magnitude(wish), zero = Floats::all(0);
+    const Floats fits = choose_below(size, Floats::all(60000.0f), choose_below(Floats::all(40 * kSmallestUnit), size, good, zero), zero);
+    Scales out;
+    choose_below(zero, fits, near_halves(wish), zero).store(out.d);
+    return out;
+}
+
+// Calls encode(x, block, count) for each sixteen blocks of a row; the last ones may be fewer, in an array of sixteen.
+template <class Block, class Encode>
+QUANT_INLINE void by_sixteen(const float* x, uint8_t* blocks, int64_t n, Encode encode) {
+    constexpr int64_t kWeights = 32 * kGroup;
+    auto* block = reinterpret_cast<Block*>(blocks);
+    for (; n >= kWeights; n -= kWeights, x += kWeights, block += kGroup) encode(x, block, kGroup);
+    if (n == 0) return;
+    float padded[kWeights] = {};
+    std::memcpy(padded, x, static_cast<size_t>(n) * sizeof(float));
+    encode(padded, block, static_cast<int>(n / 32));
+}
+
+// The scales of least squares for the codes of the best of kTries levels.
 template <int BITS>
-QUANT_INLINE float coarse_scale(const float* x, float extreme) {
+QUANT_INLINE Scales signed_scales(const float* x) {
     using Shape = SignedShape<BITS>;
-    alignas(32) int16_t fixed[32];
-    const float unit = -32767.0f / extreme;
-    Floats energy = Floats::all(0);
-    for (int i = 0; i < 32; i += kLanes) {
-        const Floats v = round_even(Floats::load(x + i) * Floats::all(unit));
-        energy = energy + v * v;
-        Shorts::from(v).store(fixed + i);
-    }
-    const auto [h, q] = signed_sums<32, Shape::kFraction>(fixed, Shorts::load(Shape::kLanesToTry.factor),
-                                                          Shorts::load(Shape::kLanesToTry.low), Shorts::load(Shape::kLanesToTry.high));
-    float scale[kLanes], gain[kLanes];
-    const Floats s = h / q, g = h * s;
-    s.store(scale), g.store(gain);
-    const int best = lowest_lane(Floats::all(0) - g);
-    const float step = scale[best], error = energy.sum() - gain[best];
-    if (error < 0.02f * 32 * step * step) return 0;
-    return best < 11 ? step / unit : -(step / unit);
-}
-
-template <class Levels>
-QUANT_INLINE float refitted_scale(const float* x, float d) {
-    const Floats inv = Floats::all(1 / d);
-    Floats xq = Floats::all(0), qq = xq;
-    for (int i = 0; i < 32; i += kLanes) {
-        const Floats v = Floats::load(x + i), q = Levels::nearest(v * inv);
-        xq = xq + q * v;
-        qq = qq + q * q;
-    }
-    return xq.sum() / qq.sum();
-}
-
-template <int BITS>
-QUANT_INLINE Stored signed_scale(const float* x) {
-    const search::Range range = range_of_32(x);
-    const float extreme = -range.low > range.high ? range.low : range.high;
-    if (!(std::fabs(extreme) > 40 * kSmallestUnit && std::fabs(extreme) < 0x1p18f)) return {};
+    constexpr float kReach = 8191;  // 32 squares of it are less than 2^31
+    const auto [low, high] = extent_of_16(x);
+    const Floats zero = Floats::all(0), extreme = choose_below(high, zero - low, low, high), size = magnitude(extreme);
+    const Floats fits = choose_below(size, Floats::all(0x1p18f), choose_below(Floats::all(40 * kSmallestUnit), size, size, zero), zero);
+    const Floats unit = choose_below(zero, fits, Floats::all(-kReach) / extreme, zero);
+    float units[kGroup];
+    unit.store(units);
+    Columns columns;
+    load_columns(x, units, columns);
+    const auto sums = [&](auto product) QUANT_LAMBDA {
+        ColumnTotals total[2];
+        for (int h = 0; h < 2; ++h) {
+            for (const Shorts& pair : columns.pair[h]) product(pair, total[h]);
+        }
+        return floats(total[0], total[1]);
+    };
+    const Floats energy = sums([](const Shorts& v, ColumnTotals& total) QUANT_LAMBDA { total.add(v, v); });
     constexpr int kHalf = 1 << (BITS - 1);
-    const Stored first = stored_scale(coarse_scale<BITS>(x, extreme));
-    if (first.bits == 0) return {};
-    return stored_scale(refitted_scale<search::Uniform<-kHalf, kHalf - 1>>(x, first.value));
+    const Shorts whole = Shorts::all(1 << (15 - Shape::kFraction)), least = Shorts::all(-kHalf), most = Shorts::all(kHalf - 1);
+    Floats best_xq = zero, best_qq = Floats::all(1), best_square = zero;
+    for (const double level : Shape::kLevel) {
+        const Shorts factor = Shorts::all(static_cast<int16_t>(level * (1 << (Shape::kFraction + 2))));
+        ColumnTotals xq[2], qq[2];
+        for (int h = 0; h < 2; ++h) {
+            for (const Shorts& v : columns.pair[h]) {
+                const Shorts q = at_most(at_least(scaled(scaled(v, factor), whole), least), most);
+                xq[h].add(v, q);
+                qq[h].add(q, q);
+            }
+        }
+        // xq^2 / qq is what least squares gains.
+        const Floats xq_now = floats(xq[0], xq[1]), qq_now = floats(qq[0], qq[1]), square = xq_now * xq_now;
+        const Floats now = square * best_qq, before = best_square * qq_now;
+        best_xq = choose_below(before, now, xq_now, best_xq);
+        best_qq = choose_below(before, now, qq_now, best_qq);
+        best_square = choose_below(before, now, square, best_square);
+    }
+    const Floats step = best_xq / best_qq, error = energy - best_xq * step;
+    return stored_scales(step / unit, error - Floats::all(0.02f * 32) * step * step);
 }
 
 template <int BITS>
 QUANT_INLINE Shorts codes_of_16(const float* x, float inv) {
     constexpr int kHalf = 1 << (BITS - 1);
-    return Shorts::from(search::Uniform<-kHalf, kHalf - 1>::nearest(Floats::load(x) * Floats::all(inv))) + Shorts::all(kHalf);
+    const Shorts level = Shorts::nearest(Floats::load(x) * Floats::all(inv));
+    return at_most(at_least(level, Shorts::all(-kHalf)), Shorts::all(kHalf - 1)) + Shorts::all(kHalf);
 }
 
-void q4_0_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
-    auto* block = reinterpret_cast<BlockQ4_0*>(blocks);
-    for (int64_t i = 0; i < n; i += 32, ++block) {
-        const Stored d = signed_scale<4>(x + i);
-        if (d.bits == 0) {
-            thorough(nullptr, x + i, nullptr, reinterpret_cast<uint8_t*>(block), 32);
-            continue;
+void q4_0_row(const float* row, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
+    by_sixteen<BlockQ4_0>(row, blocks, n, [&](const float* x, BlockQ4_0* block, int count) QUANT_LAMBDA {
+        const Scales scales = signed_scales<4>(x);
+        for (int b = 0; b < count; ++b, x += 32, ++block) {
+            if (scales.d[b] == 0) {
+                thorough(nullptr, x, nullptr, reinterpret_cast<uint8_t*>(block), 32);
+                continue;
+            }
+            const float inv = 1 / scales.d[b];
+            block->d.set_bits(f32_to_f16(scales.d[b]));
+            (codes_of_16<4>(x, inv) + up<4>(codes_of_16<4>(x + 16, inv))).store_bytes(block->qs);
         }
-        const float inv = 1 / d.value;
-        block->d.set_bits(d.bits);
-        (codes_of_16<4>(x + i, inv) + up<4>(codes_of_16<4>(x + i + 16, inv))).store_bytes(block->qs);
-    }
+    });
 }
 
-void q5_0_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
-    auto* block = reinterpret_cast<BlockQ5_0*>(blocks);
-    for (int64_t i = 0; i < n; i += 32, ++block) {
-        const Stored d = signed_scale<5>(x + i);
-        if (d.bits == 0) {
-            thorough(nullptr, x + i, nullptr, reinterpret_cast<uint8_t*>(block), 32);
-            continue;
+void q5_0_row(const float* row, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
+    by_sixteen<BlockQ5_0>(row, blocks, n, [&](const float* x, BlockQ5_0* block, int count) QUANT_LAMBDA {
+        const Scales scales = signed_scales<5>(x);
+        for (int b = 0; b < count; ++b, x += 32, ++block) {
+            if (scales.d[b] == 0) {
+                thorough(nullptr, x, nullptr, reinterpret_cast<uint8_t*>(block), 32);
+                continue;
+            }
+            const float inv = 1 / scales.d[b];
+            const Shorts low = codes_of_16<5>(x, inv), high = codes_of_16<5>(x + 16, inv);
+            block->d.set_bits(f32_to_f16(scales.d[b]));
+            const uint32_t fifth = up<11>(low).negative() | up<11>(high).negative() << 16;
+            std::memcpy(block->qh, &fifth, sizeof fifth);
+            ((low & Shorts::all(15)) + up<4>(high)).store_bytes(block->qs);
         }
-        const float inv = 1 / d.value;
-        const Shorts a = codes_of_16<5>(x + i, inv), b = codes_of_16<5>(x + i + 16, inv);
-        block->d.set_bits(d.bits);
-        const uint32_t high = up<11>(a).negative() | up<11>(b).negative() << 16;
-        std::memcpy(block->qh, &high, sizeof high);
-        ((a & Shorts::all(15)) + up<4>(b)).store_bytes(block->qs);
-    }
+    });
 }
 
 // ---- IQ4_NL ----------------------------------------------------------------------------------------------------------
@@ -276,48 +345,59 @@ void iq4_nl_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) 
 
 // ---- Q8_0 ------------------------------------------------------------------------------------------------------------
 
-// The best of 16 halves, from the one that brings the extreme element to about -128.4 on.
-QUANT_INLINE Stored byte_scale(const float* x) {
-    const search::Range range = range_of_32(x);
-    const bool negative = -range.low > range.high;  // the sign of the extreme element
-    const float size = negative ? -range.low : range.high, other = negative ? range.high : -range.low;
-    const Stored first = stored_scale(size * (1 / 128.4f));
-    if (first.bits == 0 || size > 0x1p20f) return {};
-    // Every fourth half, of the subnormal ones those that are about as far apart.
-    const int units = first.bits < 0x400 ? std::max(first.bits >> 8, 1) : 4;
-    float value[kLanes];
-    for (int i = 0; i < kLanes; ++i) value[i] = f16_to_f32(static_cast<uint16_t>(first.bits + i * units));
-    const Floats d = Floats::load(value), inv = Floats::all(1) / d;
-    Floats error = Floats::all(0);
-    for (int i = 0; i < 32; ++i) {
-        const Floats v = Floats::all(x[i]) * inv, r = v - round_even(v);
-        error = error + r * r;
+// Levels to which the extreme element is brought. The whole ones are those of rows that were encoded before.
+constexpr float kByteLevel[16] = {128.4f, 128, 127.5f, 127, 126.5f, 126, 125.5f, 125, 124.5f, 124, 123.5f, 123, 122.5f, 122, 121.5f, 121};
+
+// The best of sixteen halves for each of sixteen blocks.
+QUANT_INLINE Scales byte_scales(const float* x) {
+    constexpr float kReach = 32767;
+    const auto [low, high] = extent_of_16(x);
+    const Floats zero = Floats::all(0), below = zero - low;
+    const Floats size = choose_below(high, below, below, high), other = choose_below(high, below, high, below);
+    const Floats fits = choose_below(size, Floats::all(0x1p20f), choose_below(Floats::all(129 * 40 * kSmallestUnit), size, size, zero), zero);
+    const Floats unit = choose_below(zero, fits, Floats::all(kReach) / size, zero);
+    float units[kGroup];
+    unit.store(units);
+    Columns columns;
+    load_columns(x, units, columns);
+    Floats best = zero, best_error = Floats::all(0x1p126f);
+    for (const float extreme_level : kByteLevel) {
+        const Floats d = near_halves(size * Floats::all(1 / extreme_level));
+        // Levels with seven binary places; what is left of them as sixteen bits, from half a level below to half a level above.
+        const Floats level = Floats::all(32768 * 128 / kReach) * size / choose_below(zero, fits, d, Floats::all(1));
+        Shorts factor[2];
+        twice(round_even(min(level, Floats::all(32767))), factor);
+        ColumnTotals rest[2];
+        for (int h = 0; h < 2; ++h) {
+            for (const Shorts& v : columns.pair[h]) rest[h].add_squares<5>(up<9>(scaled(v, factor[h])));
+        }
+        const Floats error = choose_below(other, d * Floats::all(127.5f), floats(rest[0], rest[1]) * d * d, Floats::all(0x1p126f));
+        best = choose_below(error, best_error, d, best);
+        best_error = choose_below(error, best_error, error, best_error);
     }
-    error = choose_below(Floats::all(other) * inv, Floats::all(127.5f), error * d * d, Floats::all(0x1p100f));
-    const int best = lowest_lane(error);
-    float errors[kLanes];
-    error.store(errors);
-    if (errors[best] < 0.02f * 32 * value[best] * value[best]) return {};
-    const float signed_value = negative ? value[best] : -value[best];
-    return {f32_to_f16(signed_value), signed_value};
+    // The extreme element is below 0.
+    const Floats turned = choose_below(high, below, best, zero - best);
+    constexpr float kSquare = 0x1p27f;  // of a level, as the sums have it: 2^32 / 2^5
+    return stored_scales(turned, choose_below(zero, fits, best_error - Floats::all(0.02f * 32 * kSquare) * best * best, zero));
 }
 
-void q8_0_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
-    auto* block = reinterpret_cast<BlockQ8_0*>(blocks);
-    for (int64_t i = 0; i < n; i += 32, ++block) {
-        const Stored d = byte_scale(x + i);
-        if (d.bits == 0) {
-            thorough(nullptr, x + i, nullptr, reinterpret_cast<uint8_t*>(block), 32);
-            continue;
+void q8_0_row(const float* row, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
+    by_sixteen<BlockQ8_0>(row, blocks, n, [&](const float* x, BlockQ8_0* block, int count) QUANT_LAMBDA {
+        const Scales scales = byte_scales(x);
+        for (int b = 0; b < count; ++b, x += 32, ++block) {
+            if (scales.d[b] == 0) {
+                thorough(nullptr, x, nullptr, reinterpret_cast<uint8_t*>(block), 32);
+                continue;
+            }
+            const Floats inv = Floats::all(1 / scales.d[b]);
+            block->d.set_bits(f32_to_f16(scales.d[b]));
+            for (int e = 0; e < 32; e += kLanes) {
+                const Shorts level = Shorts::nearest(Floats::load(x + e) * inv);
+                at_most(at_least(level, Shorts::all(-128)), Shorts::all(127)).store_bytes(block->qs + e);
+            }
         }
-        block->d.set_bits(d.bits);
-        const Floats inv = Floats::all(1 / d.value);
-        for (int e = 0; e < 32; e += kLanes) {
-            Shorts::from(search::Uniform<-128, 127>::nearest(Floats::load(x + i + e) * inv)).store_bytes(block->qs + e);
-        }
-    }
+    });
 }
-
 
 }  // namespace
 }  // namespace quant
