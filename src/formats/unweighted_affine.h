@@ -270,7 +270,7 @@ void q2_k_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
 // ---- TQ1_0, TQ2_0 ----------------------------------------------------------------------------------------------------
 
 // The mean of what is larger than a threshold is the best scale for it, half of that the next threshold. Starts with the
-// best of 25 thresholds, the latter 13 around the best of the others.
+// best of thresholds over the whole range and of some around that one.
 QUANT_INLINE Stored ternary_scale(const float* x) {
     Floats largest = Floats::all(0);
     for (int i = 0; i < 256; i += kLanes) largest = max(magnitude(Floats::load(x + i)), largest);
@@ -292,10 +292,13 @@ QUANT_INLINE Stored ternary_scale(const float* x) {
         const float s = floats(sum).sum(), n = floats(count).sum(), gain = s * s / n;
         if (gain > best_gain) best_gain = gain, best_limit = at, threshold = 0.5f * s / n;
     };
-    float at = 0.93f * kTop;  // below the largest, so that none of them counts nothing
-    for (int k = 0; k < 12; ++k, at *= 0.7f) consider(at);
-    at = std::min(best_limit * 1.32f, 0.97f * kTop);
-    for (int k = 0; k < 13; ++k, at *= 0.958f) consider(at);
+    // Half of the mean of the largest ones lies between half of the mean of all and half of the largest.
+    Shorts total = Shorts::all(0);
+    for (const Shorts& a : size) total = total + a;
+    const float lowest = floats(total).sum() / 512 * 0.95f;
+    for (float at = 0.5f * kTop; at > lowest; at *= 0.85f) consider(at);
+    const float coarse = best_limit;
+    for (const float near : {1.12f, 1.08f, 1.04f, 0.96f, 0.92f}) consider(coarse * near);
     threshold *= most / kTop;
     float scale = 0;
     for (int round = 0; round < 3; ++round) {

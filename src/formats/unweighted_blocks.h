@@ -71,12 +71,12 @@ struct SignedShape;
 template <>
 struct SignedShape<4> {
     static constexpr int kFraction = 9, kTries = 8;
-    static constexpr double kLevel[kTries] = {7.7, 7.95, 8.2, 8.45, 8.7, 9.0, -6.9, -7.3};
+    static constexpr double kLevel[kTries] = {7.0, 7.3, 7.7, 8.0, 8.2, 8.4, 8.7, 9.0};
 };
 template <>
 struct SignedShape<5> {
     static constexpr int kFraction = 8, kTries = 16;
-    static constexpr double kLevel[kTries] = {14.8, 15.1, 15.4, 15.65, 15.9, 16.15, 16.4, 16.65, 16.9, 17.2, 17.5, 14.5, -14.2, -14.6, -15.0, -15.4};
+    static constexpr double kLevel[kTries] = {-13.2, -12.8, 13.8, 14.0, 14.2, 14.8, 15.0, 15.2, 15.4, 15.6, 15.8, 16.0, 16.2, 16.4, 16.6, 16.8};
 };
 
 // Sums of x q and q q over N numbers, a lane for each factor: q = x factor / 2^(15 + FRACTION), rounded, within [low, high].
@@ -360,13 +360,16 @@ QUANT_INLINE Scales byte_scales(const float* x) {
     unit.store(units);
     Columns columns;
     load_columns(x, units, columns);
+    // 1 / d without a division for each: d is nearly size / level, and 1 / (1 + e) nearly 1 - e.
+    const Floats inverse = choose_below(zero, fits, Floats::all(1) / size, zero);
     Floats best = zero, best_error = Floats::all(0x1p126f);
     for (const float extreme_level : kByteLevel) {
         const Floats d = near_halves(size * Floats::all(1 / extreme_level));
+        const Floats ratio = d * inverse * Floats::all(extreme_level);
         // Levels with seven binary places; what is left of them as sixteen bits, from half a level below to half a level above.
-        const Floats level = Floats::all(32768 * 128 / kReach) * size / choose_below(zero, fits, d, Floats::all(1));
+        const Floats level = Floats::all(32768 * 128 / kReach * extreme_level) * (Floats::all(2) - ratio);
         Shorts factor[2];
-        twice(round_even(min(level, Floats::all(32767))), factor);
+        twice(round_even(level), factor);
         ColumnTotals rest[2];
         for (int h = 0; h < 2; ++h) {
             for (const Shorts& v : columns.pair[h]) rest[h].add_squares<5>(up<9>(scaled(v, factor[h])));
