@@ -10,6 +10,7 @@
 #include "convert/rounding/chooser.h"
 #include "convert/rounding/codes.h"
 #include "convert/rounding/factor.h"
+#include "convert/rounding/kept_columns.h"
 #include "formats/lanes.h"
 #include "formats/side_data.h"
 
@@ -251,6 +252,7 @@ Status round_with_feedback(const Format& format, const float* w, int64_t rows, i
 void round_with_factor(const Format& format, const float* w, int64_t rows, int64_t cols, int64_t group,
                        const std::vector<float>& gram, const std::vector<float>& factor, const FeedbackOptions& options,
                        ThreadPool& pool, uint8_t* blocks) {
+    if (format.keeps_columns && round_beside_kept(format, w, rows, cols, gram, options, pool, blocks)) return;
     const std::unique_ptr<Chooser> chooser = Chooser::create(format, cols);
     if (format.head && format.head->grouped && group == 0) group = rows;
     std::vector<float> importance(static_cast<size_t>(cols)), diagonal(static_cast<size_t>(cols));

@@ -59,6 +59,10 @@ void encode_affine(const RowPlace* place, const float* x, const float* importanc
 // fp8.c++
 DecodeFn decode_fp8_e4m3, decode_fp8_e4m3_row, decode_fp8_e5m2, decode_fp8_e5m2_row;
 EncodeFn encode_fp8_e4m3, encode_fp8_e4m3_row, encode_fp8_e5m2, encode_fp8_e5m2_row;
+// kept_columns.c++
+DecodeFn decode_q8_row_o, decode_q8_row_o_fast;
+EncodeFn encode_q8_row_o;
+extern const HeadCodec kKeptHead;
 // logarithmic.c++
 DecodeFn decode_l4;
 EncodeFn encode_l4;

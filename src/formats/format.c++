@@ -9,6 +9,7 @@
 
 #include "formats/affine.h"
 #include "formats/codecs.h"
+#include "formats/kept_columns.h"
 #include "formats/palette_layout.h"
 
 namespace quant {
@@ -84,6 +85,7 @@ constexpr Format kSingle[] = {
     {S::fp8_e5m2,     0x10182, "FP8_E5M2",     kBlock, kF32, false, false, true, 128, 132, -1, "8-bit floats of wide range, a scale per 128", decode_fp8_e5m2,     encode_fp8_e5m2},
     {S::fp8_e5m2_row, 0x10183, "FP8_E5M2_ROW", kBlock, kF32, false, false, true, 32,  32,  -1, "8-bit floats of wide range, a scale per row", decode_fp8_e5m2_row, encode_fp8_e5m2_row, 4},
     {S::l4,           0x10190, "L4",           kBlock, kQ8,  false, false, true, 32,  18,  -1, "powers of two with a sign: shifts for products", decode_l4,        encode_l4},
+    {S::q8_row_o,     0x101a0, "Q8_ROW_O",     kBlock, kQ8,  false, false, true, 32,  32,  -1, "Q8_ROW with its eight outlier columns in f16 (LLM.int8)", decode_q8_row_o, encode_q8_row_o, kKeptRowHead, &kKeptHead, decode_q8_row_o_fast, true},
 };
 // clang-format on
 

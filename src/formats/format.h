@@ -22,7 +22,7 @@ enum class FormatSlot : uint8_t {
     tq1_0, tq2_0, mxfp4, nvfp4, q1_0, q2_0,
     nf4, nf4_dq,
     pal1, pal2, pal3, pal4, pal6, pal8, pal1_v4, pal2_v2, pal2_v4, pal3_v2, pal4_v2, pal4_i8, pal2_v4_i8, pal4_v2_i8,
-    fp8_e4m3, fp8_e4m3_row, fp8_e5m2, fp8_e5m2_row, l4,
+    fp8_e4m3, fp8_e4m3_row, fp8_e5m2, fp8_e5m2_row, l4, q8_row_o,
     affine, affine_last = affine + 63,  // in the order of affine_layout() (affine.h)
     count
 };
@@ -99,6 +99,8 @@ struct Format {
     const HeadCodec* head = nullptr;   // null: tensors are rows and nothing else
     // What the int8 kernels multiply with where they round levels once more; null: what `decode` gives.
     DecodeFn* decode_fast = nullptr;
+    // Some columns in f16 beside the codes; what they read is not rounded to int8 (kept_columns.h).
+    bool keeps_columns = false;
 
     bool plain() const { return !head && row_head == 0; }  // blocks mean the same wherever they lie
     double bits_per_weight() const { return 8.0 * bytes / block; }  // without heads

@@ -8,6 +8,7 @@
 #include "formats/affine.h"
 #include "kernels/avx2_gemv.h"
 #include "kernels/avx2_panel.h"
+#include "kernels/kept_columns.h"
 
 namespace quant {
 namespace {
@@ -172,6 +173,20 @@ void set_affine(Kernels& table, FormatSlot slot, const char* gemv_name, const ch
     table.matmul[static_cast<size_t>(slot)] = {gemv_affine<C>, gemm_affine<Engine, C>, 2, gemv_name, gemm_name};
 }
 
+// Rows of int8 behind their kept columns.
+struct KeptCodes : AffineCodes<8> {
+    static AffineLayout layout(FormatSlot) { return {8, 0, false}; }
+};
+inline void gemv_q8_row_o(const MatmulArgs& args) {
+    gemv_affine<KeptCodes>(behind_kept(args));
+    add_kept(args, [](const uint8_t* at) { return half_at(at); });
+}
+template <class Engine>
+void gemm_q8_row_o(const MatmulArgs& args) {
+    gemm_affine<Engine, KeptCodes>(behind_kept(args));
+    add_kept(args, [](const uint8_t* at) { return half_at(at); });
+}
+
 // ISA is a string: "avx2".
 #define QUANT_SET_AFFINE(table, Engine, ISA)                                                                          \
     do {                                                                                                              \
@@ -187,6 +202,8 @@ void set_affine(Kernels& table, FormatSlot slot, const char* gemv_name, const ch
             set_affine<Engine, AffineCodes<8>>(table, affine_slot(56 + i), "gemv_a8_q8_" ISA, "gemm_a8_q8_" ISA);     \
         }                                                                                                             \
         set_affine<Engine, L4Codes>(table, FormatSlot::l4, "gemv_l4_q8_" ISA, "gemm_l4_q8_" ISA);                     \
+        table.matmul[static_cast<size_t>(FormatSlot::q8_row_o)] = {gemv_q8_row_o, gemm_q8_row_o<Engine>, 2,           \
+                                                                   "gemv_q8_row_o_q8_" ISA, "gemm_q8_row_o_q8_" ISA}; \
     } while (0)
 
 }  // namespace

@@ -75,6 +75,8 @@ void fill_neon_affine(Kernels& table) {
     set_affine_gemm<Plain, C>(table, slot, "gemm_" name "_q8_neon");
     QUANT_EACH_AFFINE(SET);
 #undef SET
+    set_kept_gemv(table, "gemv_q8_row_o_q8_neon");
+    set_kept_gemm<Plain>(table, "gemm_q8_row_o_q8_neon");
     const auto set = [&](FormatSlot slot, MatmulFn gemv, const char* gemv_name) {
         table.matmul[static_cast<size_t>(slot)] = {gemv, table.matmul_exact, 3, gemv_name, "gemm_any_f32_neon"};
     };

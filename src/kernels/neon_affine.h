@@ -4,6 +4,7 @@
 #pragma once
 
 #include "formats/affine.h"
+#include "kernels/kept_columns.h"
 #include "kernels/neon_gemv.h"
 #include "kernels/neon_panel.h"
 
@@ -159,6 +160,30 @@ void set_affine_gemm(Kernels& table, FormatSlot slot, const char* name) {
     table.matmul[static_cast<size_t>(slot)].gemm = gemm_affine<Engine, C>;
     table.matmul[static_cast<size_t>(slot)].gemm_name = name;
     table.matmul[static_cast<size_t>(slot)].gemm_min_rows = 2;
+}
+
+// Rows of int8 behind their kept columns.
+struct KeptCodes : AffineCodes<8> {
+    static AffineLayout layout(FormatSlot) { return {8, 0, false}; }
+};
+inline void gemv_q8_row_o(const MatmulArgs& args) {
+    gemv_affine<KeptCodes>(behind_kept(args));
+    add_kept(args, [](const uint8_t* at) { return half_at(at); });
+}
+template <class Engine>
+void gemm_q8_row_o(const MatmulArgs& args) {
+    gemm_affine<Engine, KeptCodes>(behind_kept(args));
+    add_kept(args, [](const uint8_t* at) { return half_at(at); });
+}
+inline void set_kept_gemv(Kernels& table, const char* name) {
+    table.matmul[static_cast<size_t>(FormatSlot::q8_row_o)].gemv = gemv_q8_row_o;
+    table.matmul[static_cast<size_t>(FormatSlot::q8_row_o)].gemv_name = name;
+}
+template <class Engine>
+void set_kept_gemm(Kernels& table, const char* name) {
+    table.matmul[static_cast<size_t>(FormatSlot::q8_row_o)].gemm = gemm_q8_row_o<Engine>;
+    table.matmul[static_cast<size_t>(FormatSlot::q8_row_o)].gemm_name = name;
+    table.matmul[static_cast<size_t>(FormatSlot::q8_row_o)].gemm_min_rows = 2;
 }
 
 // SET(codes, slot, "a4") for all of the family.

@@ -13,6 +13,8 @@ void fill_neon_dotprod_affine(Kernels& table) {
     set_affine_gemm<Dotprod, C>(table, slot, "gemm_" name "_q8_neon_dotprod");
     QUANT_EACH_AFFINE(SET);
 #undef SET
+    set_kept_gemv(table, "gemv_q8_row_o_q8_neon_dotprod");
+    set_kept_gemm<Dotprod>(table, "gemm_q8_row_o_q8_neon_dotprod");
 }
 
 }  // namespace quant

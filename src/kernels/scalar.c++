@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/kept_columns.h"
 #include "kernels/tables.h"
 
 namespace quant {
@@ -53,6 +54,15 @@ void matmul_any_q8_scalar(const MatmulArgs& args) {
             sum += part * static_cast<double>(scales[block]);
         }
         return sum;
+    });
+}
+
+void matmul_q8_row_o_scalar(const MatmulArgs& args) {
+    matmul_any_q8_scalar(args);
+    add_kept(args, [](const uint8_t* at) {
+        uint16_t half;
+        std::memcpy(&half, at, sizeof half);
+        return f16_to_f32(half);
     });
 }
 
@@ -247,6 +257,8 @@ void fill_scalar(Kernels& table) {
             slot = {matmul_any_q8_scalar, matmul_any_q8_scalar, 2, "gemv_any_q8_scalar", "gemm_any_q8_scalar"};
         }
     }
+    table.matmul[static_cast<size_t>(FormatSlot::q8_row_o)] = {matmul_q8_row_o_scalar, matmul_q8_row_o_scalar, 2, "gemv_q8_row_o_q8_scalar",
+                                                               "gemm_q8_row_o_q8_scalar"};
     table.matmul_exact = matmul_any_f32_scalar;
     table.quantize_q8 = quantize_q8_scalar;
     table.dot_f32 = dot_f32_scalar;

@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "formats/kept_columns.h"
 #include "tensor/hadamard.h"
 
 namespace quant {
@@ -53,7 +54,7 @@ private:
     ValueId product(const std::string& name, const TensorInfo* w, ValueId x, const TensorInfo* bias = nullptr) {
         const ValueId matrix = weight(w);
         g_.set_input_range(matrix, range_of(w));
-        return adapted(name, w, g_.matmul(name, matrix, rounded(name, x, range_of(w)), weight(bias)), x);
+        return adapted(name, w, g_.matmul(name, matrix, rounded(name, x, w, range_of(w)), weight(bias)), x);
     }
 
     // Of what the weight reads; 0: not known.
@@ -68,15 +69,17 @@ private:
         return adapted(name, w, g_.matmul(name, weight(w), x, weight(bias)), x);
     }
 
-    // What a product reads in place of x, one for all that read x.
-    ValueId rounded(const std::string& name, ValueId x, float range = 0) {
+    // What the product with w reads in place of x, one for all that read x; columns that w keeps are not rounded.
+    ValueId rounded(const std::string& name, ValueId x, const TensorInfo* w, float range = 0) {
         const ActivationForm& form = options_.activations;
         if (form.bits == 0 || x == kNoValue) return x;
-        const auto [found, is_new] = rounded_.try_emplace(x, x);
+        std::vector<uint32_t> kept;
+        if (!form.rotate) kept = columns_kept_by(*w->format, w->view());
+        const auto [found, is_new] = rounded_.try_emplace({x, kept}, x);
         if (!is_new) return found->second;
         const int64_t block = hadamard_block(g_.value(x).cols);
         ValueId y = form.rotate ? g_.hadamard(name + ".input_mixed", x, block) : x;
-        y = g_.round(name + ".input_rounded", y, {form.bits, form.group, form.stored ? range : 0});
+        y = g_.round(name + ".input_rounded", y, {form.bits, form.group, form.stored ? range : 0, std::move(kept)});
         return found->second = form.rotate ? g_.hadamard(name + ".input_back", y, block) : y;
     }
 
@@ -246,12 +249,12 @@ private:
         const ValueId routing = g_.route(at + "ffn_route", router, params);
         const ValueId plan = g_.route_plan(at + "ffn_plan", routing, params, options_.batch);
         const ValueId rows = g_.expert_gather(at + "ffn_gather", x, plan, params);
-        const ValueId gate = g_.expert_matmul(at + "ffn_gate_exps", weight(l[Role::expert_gate]), rounded(at + "ffn_gather", rows),
+        const ValueId gate = g_.expert_matmul(at + "ffn_gate_exps", weight(l[Role::expert_gate]), rounded(at + "ffn_gather", rows, l[Role::expert_gate]),
                                               weight(l[Role::expert_gate_bias]), plan, params);
-        const ValueId up = g_.expert_matmul(at + "ffn_up_exps", weight(l[Role::expert_up]), rounded(at + "ffn_gather", rows),
+        const ValueId up = g_.expert_matmul(at + "ffn_up_exps", weight(l[Role::expert_up]), rounded(at + "ffn_gather", rows, l[Role::expert_up]),
                                             weight(l[Role::expert_up_bias]), plan, params);
         const ValueId y = g_.gated(at + "ffn_act", gate, up, {a_.activation, a_.gate_form});
-        const ValueId down = g_.expert_matmul(at + "ffn_down_exps", weight(l[Role::expert_down]), rounded(at + "ffn_act", y),
+        const ValueId down = g_.expert_matmul(at + "ffn_down_exps", weight(l[Role::expert_down]), rounded(at + "ffn_act", y, l[Role::expert_down]),
                                               weight(l[Role::expert_down_bias]), plan, params);
         return g_.expert_combine(at + "ffn_combine", down, routing, plan, params);
     }
@@ -263,7 +266,7 @@ private:
     Graph g_;
     ModelGraph made_;
     ValueId table_ = kNoValue, windowed_table_ = kNoValue;
-    std::map<ValueId, ValueId> rounded_;  // by what was to be rounded
+    std::map<std::pair<ValueId, std::vector<uint32_t>>, ValueId> rounded_;  // by what was to be rounded, but for these columns
 };
 
 }  // namespace

@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <map>
 #include <new>
+#include <tuple>
 
 #include "base/checked.h"
 #include "base/log.h"
 #include "formats/affine.h"
+#include "formats/kept_columns.h"
 
 namespace quant {
 namespace {
@@ -52,18 +54,19 @@ float fixed_range(const GraphValue& weight) {
     return own ? weight.input_range : 0;
 }
 
-// Int8 copies of activations, one per value and range however many weights it meets.
+// Int8 copies of activations, one per value, range and columns left out, however many weights it meets.
 void Executor::lower(const ExecutorOptions& options) {
-    std::map<std::pair<ValueId, float>, ValueId> copies;
+    std::map<std::tuple<ValueId, float, std::vector<uint32_t>>, ValueId> copies;
     const std::vector<Node> nodes = graph_.nodes();
     for (Node node : nodes) {
         const bool product = node.op == Op::matmul || node.op == Op::expert_matmul;
         if (product && !options.exact && takes_q8(*graph_.value(node.inputs[0]).tensor.format)) {
             const ValueId x = node.inputs[1];
             const float range = fixed_range(graph_.value(node.inputs[0]));
-            const std::pair key{x, range};
+            const Tensor& weight = graph_.value(node.inputs[0]).tensor;
+            const std::tuple key{x, range, columns_kept_by(*weight.format, weight.encoded())};
             if (!copies.contains(key)) {
-                copies[key] = graph_.quantize(node.name + ".q8", x, range);
+                copies[key] = graph_.quantize(node.name + ".q8", x, range, std::get<2>(key));
                 if (!graph_.status()) return;
                 steps_.push_back({graph_.nodes().back(), nullptr});
             }

@@ -286,12 +286,12 @@ void Graph::set_input_range(ValueId weight, float range) {
     if (usable("input range", {weight})) values_[static_cast<size_t>(weight)].input_range = range;
 }
 
-ValueId Graph::quantize(std::string name, ValueId x, float range) {
+ValueId Graph::quantize(std::string name, ValueId x, float range, std::vector<uint32_t> kept) {
     if (!usable(name, {x})) return kNoValue;
     if (value(x).cols % kQ8Block != 0) return fail(name, "columns of " + shape(x) + " are no multiple of 32");
     const ValueId out = computed(name, value(x).cols, value(x).rows, value(x).extent);
     values_.back().packed_q8 = true;
-    return put(Op::quantize, std::move(name), {x, kNoValue, kNoValue, kNoValue, kNoValue}, out, RoundParams{8, 0, range});
+    return put(Op::quantize, std::move(name), {x, kNoValue, kNoValue, kNoValue, kNoValue}, out, RoundParams{8, 0, range, std::move(kept)});
 }
 
 ValueId Graph::columns(ValueId x, int64_t first, int64_t count) {

@@ -125,6 +125,7 @@ struct RoundParams {
     int bits = 8;       // 2 to 8
     int64_t group = 0;  // values with a scale of their own; divides the columns
     float range = 0;    // the last code's value for all, larger ones are cut; 0: by group
+    std::vector<uint32_t> kept{};  // columns that are left as they are and count for no scale
 };
 using Params = std::variant<std::monostate, NormParams, ScaleParams, GateParams, RopeTableParams, RopeParams,
                             CacheParams, AttentionParams, RouteParams, HadamardParams, RoundParams>;
@@ -172,7 +173,8 @@ public:
     ValueId expert_combine(std::string name, ValueId x, ValueId routing, ValueId plan, RouteParams params);
     ValueId hadamard(std::string name, ValueId x, int64_t block);
     ValueId round(std::string name, ValueId x, RoundParams params);  // group 0: whole row
-    ValueId quantize(std::string name, ValueId x, float range = 0);
+    // Columns `kept` become zeros.
+    ValueId quantize(std::string name, ValueId x, float range = 0, std::vector<uint32_t> kept = {});
     void set_input_range(ValueId weight, float range);
 
     ValueId columns(ValueId x, int64_t first, int64_t count);  // a view, no copy

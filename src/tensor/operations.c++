@@ -187,6 +187,10 @@ void mix_columns(const StepContext& c) {
     });
 }
 
+bool is_kept(const RoundParams& params, int64_t column) {
+    return std::find(params.kept.begin(), params.kept.end(), static_cast<uint32_t>(column)) != params.kept.end();
+}
+
 void round_values(const StepContext& c) {
     const auto& params = std::get<RoundParams>(c.node.params);
     const auto most = static_cast<float>((1 << (params.bits - 1)) - 1);
@@ -196,10 +200,11 @@ void round_values(const StepContext& c) {
             const float* from = x.row(row) + at;
             float* to = out.row(row) + at;
             float largest = params.range;
-            for (int64_t i = 0; params.range == 0 && i < params.group; ++i) largest = std::max(largest, std::fabs(from[i]));
+            for (int64_t i = 0; params.range == 0 && i < params.group; ++i)
+                if (!is_kept(params, at + i)) largest = std::max(largest, std::fabs(from[i]));
             const float scale = largest / most, inverse = scale > 0 ? 1.0f / scale : 0.0f;
             for (int64_t i = 0; i < params.group; ++i)
-                to[i] = scale * std::clamp(std::nearbyint(from[i] * inverse), -most, most);
+                to[i] = is_kept(params, at + i) ? from[i] : scale * std::clamp(std::nearbyint(from[i] * inverse), -most, most);
         }
     });
 }
@@ -235,13 +240,21 @@ void quantize(const StepContext& c) {
     const GraphValue& v = c.frame.values[static_cast<size_t>(c.node.output)];
     const int64_t per_unit = v.extent == Extent::fixed ? 1 : v.rows;
     const auto [begin, end] = c.share(x.count / per_unit);
-    const float range = std::get<RoundParams>(c.node.params).range;
-    if (range > 0)
+    const auto& params = std::get<RoundParams>(c.node.params);
+    if (params.range > 0) {
         for (int64_t row = begin * per_unit; row < end * per_unit; ++row)
-            quantize_fixed(x.row(row), range, c.frame.packed(c.node.output), row);
-    else if (begin < end)
+            quantize_fixed(x.row(row), params.range, c.frame.packed(c.node.output), row);
+    } else if (!params.kept.empty()) {
+        std::vector<float> rest(static_cast<size_t>(x.cols));
+        for (int64_t row = begin * per_unit; row < end * per_unit; ++row) {
+            std::copy_n(x.row(row), x.cols, rest.data());
+            for (const uint32_t column : params.kept) rest[column] = 0;
+            kernels().quantize_q8(rest.data(), x.cols, c.frame.packed(c.node.output).slice(row, 1), 0, 1);
+        }
+    } else if (begin < end) {
         kernels().quantize_q8(x.data, x.stride, c.frame.packed(c.node.output), begin * per_unit,
                               end * per_unit);
+    }
 }
 
 }  // namespace
