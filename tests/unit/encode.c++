@@ -249,6 +249,7 @@ TEST(ternary_takes_the_best_scale_and_threshold) {
 // What was read from a format is written back without loss of more than a rounding: encoding is a projection.
 TEST(encoded_values_survive_another_round) {
     for (const Format* format : block_formats()) {
+        if (format->keeps_columns) continue;  // the second time others may be worth keeping
         const auto x = rows::make(1);
         const auto w = rows::importance();
         const float* importance = format->needs_importance ? w.data() : nullptr;
