@@ -1,4 +1,5 @@
-"""Our speed beside that of peers, in one run: prompt, generation, long context, load to first token, memory, quantize.
+"""Our speed beside that of peers, in one run: prompt, generation, long context, own types, load to first token, memory,
+quantize, tokenizers.
 
 A peer is a folder with its own llama-bench and, where it has them, llama-quantize and llama-completion (or llama-cli). One that
 can repack weights when it loads (ik_llama.cpp) is measured with and without. Flash attention is on, key and value types are the
@@ -12,6 +13,7 @@ from pathlib import Path
 SHARED = Path(os.environ.get("QUANT_SHARED", "../shared"))
 QUANT = Path(os.environ.get("QUANT_BUILD", "build")) / "quant"
 FORMATS = "f16 Q8_0 Q6_K Q5_K_M Q4_K_M Q3_K_M Q2_K Q4_0 IQ4_NL TQ2_0".split()
+ROWS = os.environ.get("QUANT_BENCH_ROWS", "speed,own,load,quantize,tokenizer").split(",")
 QUANTIZED = "Q8_0 Q4_0 TQ2_0 Q4_K_M Q6_K IQ4_NL Q2_K".split()
 # name: vocabulary, embedding, layers, heads, kv heads, feed-forward, rope base
 SHAPES = {
@@ -21,6 +23,10 @@ SHAPES = {
 # What formats are called in the file of known shares; the type that a peer which repacks has instead of ours.
 KNOWN_FORMATS = {"f16": "f16", "Q8_0": "q80", "Q6_K": "q6k", "Q4_K_M": "q4km", "Q4_0": "q40", "IQ4_NL": "iq4nl", "TQ2_0": "tq20"}
 INSTEAD = {"TQ2_0": "IQ2_BN"}
+# Types that only we have, each with the stock type of the same bits.
+OWN = {"NF4": "IQ4_NL", "A4_G32": "Q4_0", "PAL4": "IQ4_XS", "Q8_ROW": "Q8_0"}
+VOCABULARIES = "llama-bpe gpt-2 llama-spm".split()
+TEXTS = "books-valid.txt tinyshakespeare.txt wiki.test.raw".split()
 
 
 def say(text):
@@ -34,12 +40,17 @@ def output_of(command, **more):
     return done.stdout
 
 
-def timed(command):
-    """Seconds, peak resident MB, whether it ended well."""
-    started = time.monotonic()
-    process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    return time.monotonic() - started, usage.ru_maxrss / 1024, status == 0
+class Timed:
+    """A run of a program: seconds, seconds of processor time, peak resident MB; RuntimeError when it fails."""
+
+    def __init__(self, command):
+        started = time.monotonic()
+        process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.seconds, self.cpu, self.resident = time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+        if process.returncode != 0:
+            raise RuntimeError(f"{' '.join(map(str, command))}: exit {process.returncode}")
 
 
 class Peer:
@@ -54,16 +65,23 @@ class Peer:
     def program(self, *names):
         return next((self.folder / name for name in names if os.access(self.folder / name, os.X_OK)), None)
 
-    def speed(self, model, kind, tokens, depth, threads, kv):
+    def speeds(self, model, tests, depth, threads, kv):
+        """Tokens per second of each (kind, tokens) of `tests`, all with `depth` tokens in the cache before."""
         command = [self.bench, "-m", model, "-t", threads, "-r", 1, "-fa", self.flash, "-ctk", kv, "-ctv", kv, "-o", "json"]
         if self.can_repack:
             command += ["-rtr", int(self.repacks)]
         by_depth = "--n-depth" in self.help
-        if depth and kind == "tg" and not by_depth:
-            command += ["-p", 0, "-n", 0, "-gp", f"{depth},{tokens}"]
+        if depth and not by_depth:
+            tests = [test for test in tests if test[0] == "tg"]
+            command += ["-p", 0, "-n", 0] + [part for _, tokens in tests for part in ("-gp", f"{depth},{tokens}")]
         else:
-            command += ["-p", tokens if kind == "pp" else 0, "-n", tokens if kind == "tg" else 0] + (["-d", depth] if depth else [])
-        return float(json.loads(output_of(command))[-1]["avg_ts"])
+            command += test_options(tests) + (["-d", depth] if depth else [])
+        if not tests:
+            return {}
+        found = json.loads(output_of(command))
+        if depth and not by_depth:
+            return {test: float(row["avg_ts"]) for test, row in zip(tests, found)}
+        return {("tg", row["n_gen"]) if row["n_gen"] else ("pp", row["n_prompt"]): float(row["avg_ts"]) for row in found}
 
     def about(self):
         flags = []
@@ -78,10 +96,16 @@ class Peer:
 class Ours:
     name = "quant"
 
-    def measured(self, model, kind, tokens, depth, threads, kv):
-        command = [QUANT, "bench", "-m", model, "-t", threads, "-r", 1, "-ctk", kv, "-ctv", kv, "--json", "--quiet",
-                   "-p", tokens if kind == "pp" else 0, "-n", tokens if kind == "tg" else 0, "-d", depth]
-        return json.loads(output_of(command))[0]
+    def speeds(self, model, tests, depth, threads, kv):
+        """The same; and what the machine could do at best, as far as it is known."""
+        command = [QUANT, "bench", "-m", model, "-t", threads, "-r", 1, "-ctk", kv, "-ctv", kv, "--json", "--quiet", "-d", depth] + test_options(tests)
+        found = {("tg", row["generated"]) if row["generated"] else ("pp", row["prompt"]): row for row in json.loads(output_of(command))}
+        return {test: row["median"] for test, row in found.items()}, {test: row.get("limit", 0) for test, row in found.items()}
+
+
+def test_options(tests):
+    listed = lambda kind: ",".join(str(tokens) for each, tokens in tests if each == kind) or "0"
+    return ["-p", listed("pp"), "-n", listed("tg")]
 
 
 def peers_in(folders):
@@ -112,7 +136,11 @@ def make_model(folder, shape, form, maker):
         vocabulary, *sizes = SHAPES[shape]
         output_of([sys.executable, SHARED / "tools/make_synthetic.py", part, SHARED / vocabulary, *sizes])
     else:
-        output_of([maker, make_model(folder, shape, "f16", maker), part, form, os.cpu_count()])
+        source = make_model(folder, shape, "f16", maker)
+        if form in OWN or not maker:
+            output_of([QUANT, "quantize", "--quiet", "--force", source, part, form])
+        else:
+            output_of([maker, source, part, form, os.cpu_count()])
     part.rename(wanted)
     return wanted
 
@@ -137,29 +165,60 @@ def known_shares(flags):
 
 
 def speed_rows(args, everybody, rows):
-    wanted = [(shape, form, kind, tokens, depth, threads)
-              for shape in args.shapes for threads in args.threads for kind, tokens, depth in args.tests for form in args.formats]
-    for number, (shape, form, kind, tokens, depth, threads) in enumerate(wanted, 1):
-        say(f"[{number}/{len(wanted)}] {shape} {form} {kind}{tokens}{f' @ {depth}' if depth else ''}, {threads} threads")
-        speeds, limit = {}, []
-        for _ in range(args.rounds):
-            for who in everybody:
+    """One process of each contestant measures all tests of a model, number of threads and depth: they share its loading."""
+    groups = {}
+    for kind, tokens, depth in args.tests:
+        groups.setdefault(depth, []).append((kind, tokens))
+    wanted = [(shape, form, threads, depth) for shape in args.shapes for threads in args.threads for depth in groups for form in args.formats]
+    for number, (shape, form, threads, depth) in enumerate(wanted, 1):
+        tests = groups[depth]
+        named = " ".join(kind + str(tokens) for kind, tokens in tests) + (f" @ {depth}" if depth else "")
+        say(f"[{number}/{len(wanted)}] {shape} {form} {named}, {threads} threads")
+        samples, limits = measure(args, everybody, shape, form, tests, depth, threads)
+        for kind, tokens in tests:
+            rows.append({"shape": shape, "format": form, "test": kind, "tokens": tokens, "depth": depth, "threads": threads, "unit": "tokens/s",
+                         "limit": limits.get((kind, tokens), 0), "samples": samples[kind, tokens]})
+            show_row(rows[-1])
+
+
+def measure(args, everybody, shape, form, tests, depth, threads):
+    """Everybody in turn, in each round: {test: {name: speeds}}, {test: limit}."""
+    samples, limits = {test: {} for test in tests}, {}
+    for _ in range(args.rounds):
+        for who in everybody:
+            try:
                 model = make_model(args.models, shape, form, args.maker)
-                if form in INSTEAD and getattr(who, "can_repack", False):
+                if form in INSTEAD and getattr(who, "can_repack", False) and who.program("llama-quantize"):
                     model = make_model(args.models, shape, INSTEAD[form], who.program("llama-quantize"))
-                try:
-                    if isinstance(who, Ours):
-                        result = who.measured(model, kind, tokens, depth, threads, args.kv)
-                        speed = result["median"]
-                        limit.append(result.get("limit", 0))
-                    else:
-                        speed = who.speed(model, kind, tokens, depth, threads, args.kv)
-                    speeds.setdefault(who.name, []).append(speed)
-                except (RuntimeError, ValueError, IndexError) as error:
-                    say(f"  {who.name}: {error}")
-        rows.append({"shape": shape, "format": form, "test": kind, "tokens": tokens, "depth": depth, "threads": threads, "unit": "tokens/s",
-                     "limit": max(limit, default=0), "samples": speeds})
-        show_row(rows[-1])
+                if isinstance(who, Ours):
+                    found, best = who.speeds(model, tests, depth, threads, args.kv)
+                    for test, limit in best.items():
+                        limits[test] = max(limit, limits.get(test, 0))
+                else:
+                    found = who.speeds(model, tests, depth, threads, args.kv)
+                for test, speed in found.items():
+                    samples[test].setdefault(who.name, []).append(speed)
+            except (RuntimeError, ValueError, KeyError) as error:
+                say(f"  {who.name}: {error}")
+    return samples, limits
+
+
+def own_rows(args, rows):
+    """Generation in types of our own, beside ours in the stock type with as many bits."""
+    for own, stock in OWN.items():
+        if own not in args.own:
+            continue
+        for threads in args.threads:
+            say(f"{own} beside {stock}, {threads} threads")
+            test, speeds, limit = ("tg", 64), {}, 0
+            for _ in range(args.rounds):
+                for name, form in (("quant", own), (stock, stock)):
+                    found, best = Ours().speeds(make_model(args.models, args.shapes[0], form, args.maker), [test], 0, threads, args.kv)
+                    speeds.setdefault(name, []).append(found[test])
+                    limit = max(limit, best[test]) if name == "quant" else limit
+            rows.append({"shape": args.shapes[0], "format": own, "test": "tg", "tokens": 64, "depth": 0, "threads": threads, "unit": "tokens/s",
+                         "limit": limit, "samples": speeds})
+            show_row(rows[-1])
 
 
 def quantize_rows(args, everybody, rows):
@@ -168,25 +227,36 @@ def quantize_rows(args, everybody, rows):
         size = source.stat().st_size / 1e6
         for form in args.quantize:
             say(f"quantize {shape} f16 -> {form}")
-            speeds, memory = {}, {}
+            row = timed_row(shape, form, "quantize", args.threads[-1], "MB/s")
             for _ in range(args.rounds):
                 for who in everybody:
                     target = Path(args.fast) / f"quant-bench-{os.getpid()}.gguf"
-                    threads = args.threads[-1]
                     if isinstance(who, Ours):
-                        command = [QUANT, "quantize", "--force", "--quiet", "--pure", "-t", threads, source, target, form]
+                        command = [QUANT, "quantize", "--force", "--quiet", "--pure", "-t", args.threads[-1], source, target, form]
                     elif who.repacks or not who.program("llama-quantize"):
                         continue
                     else:
-                        command = [who.program("llama-quantize"), "--pure", source, target, form, threads]
-                    seconds, resident, well = timed(command)
+                        command = [who.program("llama-quantize"), "--pure", source, target, form, args.threads[-1]]
+                    add_run(row, who.name, command, lambda run: size / run.seconds)
                     target.unlink(missing_ok=True)
-                    if well:
-                        speeds.setdefault(who.name, []).append(size / seconds)
-                        memory.setdefault(who.name, []).append(resident)
-            rows.append({"shape": shape, "format": form, "test": "quantize", "tokens": 0, "depth": 0, "threads": args.threads[-1], "unit": "MB/s",
-                         "limit": 0, "samples": speeds, "resident_mb": {name: max(values) for name, values in memory.items()}})
-            show_row(rows[-1])
+            rows.append(row)
+            show_row(row)
+
+
+def timed_row(shape, form, test, threads, unit):
+    return {"shape": shape, "format": form, "test": test, "tokens": 0, "depth": 0, "threads": threads, "unit": unit, "limit": 0,
+            "samples": {}, "resident_mb": {}, "cpu_seconds": {}}
+
+
+def add_run(row, name, command, speed):
+    """Runs a program and adds speed(run) to its samples; one that fails is reported and counts nothing."""
+    try:
+        run = Timed(command)
+    except (RuntimeError, OSError) as error:
+        return say(f"  {name}: {error}")
+    row["samples"].setdefault(name, []).append(speed(run))
+    row["resident_mb"][name] = max(run.resident, row["resident_mb"].get(name, 0))
+    row["cpu_seconds"].setdefault(name, []).append(run.cpu)
 
 
 def load_rows(args, everybody, rows):
@@ -195,24 +265,47 @@ def load_rows(args, everybody, rows):
         for form in args.formats:
             model = make_model(args.models, shape, form, args.maker)
             say(f"load to first token, {shape} {form}")
-            speeds, memory = {}, {}
+            row = timed_row(shape, form, "load", args.threads[-1], "1/s")
             for _ in range(args.rounds):
                 for who in everybody:
-                    threads = args.threads[-1]
                     if isinstance(who, Ours):
-                        command = [QUANT, "run", "-m", model, "-p", "a", "-n", 1, "-t", threads, "-c", 512, "--quiet"]
+                        command = [QUANT, "run", "-m", model, "-p", "a", "-n", 1, "-t", args.threads[-1], "-c", 512, "--quiet"]
                     elif not who.program("llama-completion", "llama-cli"):
                         continue
                     else:
-                        command = [who.program("llama-completion", "llama-cli"), "-m", model, "-p", "a", "-n", 1, "-t", threads, "-c", 512,
+                        command = [who.program("llama-completion", "llama-cli"), "-m", model, "-p", "a", "-n", 1, "-t", args.threads[-1], "-c", 512,
                                    "-fa", who.flash] + (["-rtr"] if who.repacks else [] if who.can_repack else ["-no-cnv", "--no-warmup"])
-                    seconds, resident, well = timed(command)
-                    if well:
-                        speeds.setdefault(who.name, []).append(1 / seconds)
-                        memory.setdefault(who.name, []).append(resident)
-            rows.append({"shape": shape, "format": form, "test": "load", "tokens": 1, "depth": 0, "threads": args.threads[-1], "unit": "1/s",
-                         "limit": 0, "samples": speeds, "resident_mb": {name: max(values) for name, values in memory.items()}})
-            show_row(rows[-1])
+                    add_run(row, who.name, command, lambda run: 1 / run.seconds)
+            rows.append(row)
+            show_row(row)
+
+
+def tokenizer_rows(args, everybody, rows):
+    """MB of text per second of processor time on one core, with the loading of the vocabulary taken off."""
+    with tempfile.TemporaryDirectory() as folder:
+        text, empty = Path(folder) / "text", Path(folder) / "empty"
+        parts = b"".join((SHARED / "text" / name).read_bytes() for name in TEXTS if (SHARED / "text" / name).exists())
+        if not parts:
+            return say(f"no texts in {SHARED / 'text'}: no tokenizer rows")
+        text.write_bytes(parts * (12_000_000 // len(parts) + 1))
+        empty.write_bytes(b"a")
+        size = text.stat().st_size / 1e6
+        for vocabulary in VOCABULARIES:
+            model = SHARED / f"vocab/gguf/ggml-vocab-{vocabulary}.gguf"
+            say(f"tokenizer {vocabulary}, {size:.0f} MB")
+            row = timed_row("-", vocabulary, "tokenize", 1, "MB/s")
+            for _ in range(args.rounds):
+                for who in everybody:
+                    if isinstance(who, Ours):
+                        command = [QUANT, "tokenize", "-m", model, "-f"]
+                    elif who.repacks or not who.program("llama-tokenize"):
+                        continue
+                    else:
+                        command = [who.program("llama-tokenize"), "--ids", "--log-disable", "-m", model, "-f"]
+                    loading = Timed([*command, empty]).cpu
+                    add_run(row, who.name, [*command, text], lambda run: size / max(run.cpu - loading, 1e-3))
+            rows.append(row)
+            show_row(row)
 
 
 def show_row(row):
@@ -223,12 +316,12 @@ def show_row(row):
     row["ratio"] = row["median"].get("quant", 0) / best if best else None
     row["share"] = {name: value / row["limit"] for name, value in row["median"].items()} if row["limit"] else {}
     test = row["test"] + (str(row["tokens"]) if row["test"] in ("pp", "tg") else "") + (f" @ {row['depth']}" if row["depth"] else "")
-    line = f"{row['shape']:<10} {row['format']:<8} {test:<14} {row['threads']:>2}T "
+    line = f"{row['shape']:<10} {row['format']:<9} {test:<14} {row['threads']:>2}T "
     for name, value in row["median"].items():
         low, high = min(row["samples"][name]), max(row["samples"][name])
         share = f" {100 * row['share'][name]:.0f}%" if row["share"] else ""
-        resident = f" {row['resident_mb'][name]:.0f}MB" if row.get("resident_mb") else ""
-        line += f"  {name} {value:.4g} ({low:.4g}-{high:.4g}){share}{resident}"
+        more = f" {row['resident_mb'][name]:.0f}MB {statistics.median(row['cpu_seconds'][name]):.2f}s CPU" if row.get("resident_mb") else ""
+        line += f"  {name} {value:.4g} ({low:.4g}-{high:.4g}){share}{more}"
     print(line + (f"   ratio {row['ratio']:.2f}" if row["ratio"] else ""), flush=True)
 
 
@@ -251,7 +344,7 @@ def processor():
 
 def options():
     parser = argparse.ArgumentParser(prog="scripts/bench-peers.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     epilog="example: scripts/bench-peers.sh ~/llama.cpp ~/ik_llama.cpp --formats Q4_0 --tests pp128,tg32 --threads 1 --rounds 2 --no-quantize --no-load")
+                                     epilog="example: scripts/bench-peers.sh ~/llama.cpp ~/ik_llama.cpp --formats Q4_0 --tests pp128,tg32 --threads 1 --rounds 2 --rows speed")
     listed = lambda text: [part for part in text.split(",") if part]
     parser.add_argument("peers", nargs="+", metavar="PEERDIR", help="folder with llama-bench, or with build/bin/llama-bench")
     parser.add_argument("--formats", type=listed, default=FORMATS, help=f"default {','.join(FORMATS)}")
@@ -260,15 +353,17 @@ def options():
     parser.add_argument("--tests", type=listed, default=["pp512", "tg64", "pp4096", "pp8192", "tg32@4096", "tg32@8192"],
                         help="pp512 a prompt, tg64 generation, tg32@4096 generation after 4096 tokens")
     parser.add_argument("--kv", default="f16", help="type of keys and values (default f16)")
-    parser.add_argument("--rounds", type=int, default=5, help="default 5")
+    parser.add_argument("--rounds", type=int, default=int(os.environ.get("QUANT_BENCH_ROUNDS", 5)), help="default 5, or $QUANT_BENCH_ROUNDS")
+    parser.add_argument("--rows", type=listed, default=ROWS, help=f"kinds of rows, default {','.join(ROWS)}, or $QUANT_BENCH_ROWS")
+    parser.add_argument("--own", type=listed, default=list(OWN), help=f"types of our own, default {','.join(OWN)}")
     parser.add_argument("--quantize", type=listed, default=QUANTIZED, help="types for the quantize rows")
-    parser.add_argument("--no-quantize", action="store_true")
-    parser.add_argument("--no-load", action="store_true")
     parser.add_argument("--models", type=Path, default=Path(tempfile.gettempdir()) / "quant-bench-models", help="where synthetic models lie or are made")
     parser.add_argument("--fast", default="/dev/shm", help="folder in memory for the output of quantize")
     parser.add_argument("--json", type=Path, help="also write everything measured to this file")
     args = parser.parse_args()
     tests = [re.fullmatch(r"(pp|tg)(\d+)(?:@(\d+))?", test) for test in args.tests]
+    if not set(args.rows) <= {"speed", "own", "load", "quantize", "tokenizer"}:
+        parser.error("--rows are of speed,own,load,quantize,tokenizer")
     if not all(tests) or not set(args.shapes) <= set(SHAPES):
         parser.error("--tests like pp512,tg64@4096; --shapes " + ",".join(SHAPES))
     args.tests = [(test[1], int(test[2]), int(test[3] or 0)) for test in tests]
@@ -301,11 +396,17 @@ def main():
     if about["load"][0] > 0.5:
         print(f"CAUTION: a load of {about['load'][0]:.1f} before the start: other work runs here", flush=True)
     rows = []
-    speed_rows(args, everybody, rows)
-    if not args.no_load:
-        load_rows(args, everybody, rows)
-    if not args.no_quantize:
-        quantize_rows(args, everybody, rows)
+    kinds = {"speed": lambda: speed_rows(args, everybody, rows), "own": lambda: own_rows(args, rows),
+             "load": lambda: load_rows(args, everybody, rows), "quantize": lambda: quantize_rows(args, everybody, rows),
+             "tokenizer": lambda: tokenizer_rows(args, everybody, rows)}
+    try:
+        for kind in args.rows:
+            try:
+                kinds[kind]()
+            except (RuntimeError, OSError) as error:
+                say(f"{kind}: {error}")
+    except KeyboardInterrupt:
+        say("stopped: what was measured is kept")
     wrong = refused(rows, known_shares(flags))
     if args.json:
         args.json.write_text(json.dumps({"about": about, "rows": rows, "refused": wrong}, indent=1) + "\n")
