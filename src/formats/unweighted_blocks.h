@@ -44,27 +44,6 @@ QUANT_INLINE Stored stored_scale(float scale) {
 
 // ---- Q4_0, Q5_0 ------------------------------------------------------------------------------------------------------
 
-// Sixteen scales to try: lane k brings the extreme element to level factor / 2^kFraction, and keeps levels in [low, high].
-// Levels are mirrored in the lanes with high > -low: there the extreme element is on the shorter side.
-struct ScaleLanes {
-    int16_t factor[kLanes], low[kLanes], high[kLanes];
-};
-
-// `own` lanes from level `first` on, the others mirrored from `mirrored_first` on, `ratio` between neighbours.
-constexpr ScaleLanes scale_lanes(int half_range, int fraction_bits, int own, double first, double ratio, double mirrored_first,
-                                 double mirrored_ratio) {
-    ScaleLanes out = {};
-    double level = first;
-    for (int k = 0; k < kLanes; ++k) {
-        if (k == own) level = mirrored_first;
-        out.factor[k] = static_cast<int16_t>(level * (1 << fraction_bits) + 0.5);
-        out.low[k] = static_cast<int16_t>(k < own ? -half_range : 1 - half_range);
-        out.high[k] = static_cast<int16_t>(k < own ? half_range - 1 : half_range);
-        level *= k < own ? ratio : mirrored_ratio;
-    }
-    return out;
-}
-
 // Levels to which the extreme element is brought, times 2^(kFraction + 2); of the opposite sign where it is on the shorter side.
 template <int BITS>
 struct SignedShape;
@@ -78,26 +57,6 @@ struct SignedShape<5> {
     static constexpr int kFraction = 8, kTries = 16;
     static constexpr double kLevel[kTries] = {-13.2, -12.8, 13.8, 14.0, 14.2, 14.8, 15.0, 15.2, 15.4, 15.6, 15.8, 16.0, 16.2, 16.4, 16.6, 16.8};
 };
-
-// Sums of x q and q q over N numbers, a lane for each factor: q = x factor / 2^(15 + FRACTION), rounded, within [low, high].
-struct SignedSums {
-    Floats xq, qq;
-};
-template <int N, int FRACTION>
-QUANT_INLINE SignedSums signed_sums(const int16_t* x, const Shorts& factor, const Shorts& low, const Shorts& high) {
-    const Shorts whole = Shorts::all(1 << (15 - FRACTION));
-    const auto code = [&](int i) QUANT_LAMBDA {
-        return at_most(at_least(scaled(scaled(Shorts::all(x[i]), factor), whole), low), high);
-    };
-    Shorts qq = Shorts::all(0);
-    Totals xq;
-    for (int i = 0; i < N; i += 2) {
-        const Shorts a = code(i), b = code(i + 1);
-        qq = qq + a * a + b * b;
-        xq.add(a, b, x + i);
-    }
-    return {xq.floats(), floats(qq)};
-}
 
 // ---- sixteen blocks of 32 at once, a lane for each -----------------------------------------------------------------------
 

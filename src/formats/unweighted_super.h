@@ -19,117 +19,158 @@ QUANT_INLINE Floats clamp(const Floats& v, float low, float high) { return min(m
 
 // ---- x ~ d * scale[j] * level ------------------------------------------------------------------------------------------
 
-// SHAPE: kHalf (levels -kHalf .. kHalf - 1), kMost (scales -kMost .. kMost - 1), kFraction, kOwn and kLanesToTry as above.
+// kHalf: levels -kHalf .. kHalf - 1; kMost: scales -kMost .. kMost - 1; kLevel: levels to which a sub-block's extreme element
+// is brought, of the opposite sign where it is on the shorter side; kAway: how far from the nearest
+// integer scales are tried, in the first and the second round.
 struct Q6KShape {
-    static constexpr int kHalf = 32, kMost = 128, kFraction = 9, kOwn = 10;
-    static constexpr ScaleLanes kLanesToTry = scale_lanes(kHalf, kFraction, kOwn, 29.4, 1.0145, 29.0, 1.021);
+    static constexpr int kHalf = 32, kMost = 128, kFraction = 9, kAway[] = {7, 7};
+    static constexpr double kLevel[] = {29.4, 29.8, 30.2, 30.7, 31.1, 31.6, 32.0, 32.5, 33.0, 33.5, -29.0, -29.6, -30.2, -30.9, -31.5, -32.2};
 };
 struct Q3KShape {
-    static constexpr int kHalf = 4, kMost = 32, kFraction = 12, kOwn = 10;
-    static constexpr ScaleLanes kLanesToTry = scale_lanes(kHalf, kFraction, kOwn, 2.9, 1.075, 2.7, 1.09);
+    static constexpr int kHalf = 4, kMost = 32, kFraction = 12, kAway[] = {3, 7};
+    static constexpr double kLevel[] = {2.9, 3.3, 3.6, 3.9, 4.2, 4.6, 5.1, -2.7, -3.1, -3.5};
 };
 
-// A sub-block of 16: its numbers as integers, x = fixed / unit, and the best scale on its own, as if it were stored freely.
-struct SignedSub {
-    alignas(32) int16_t fixed[16];
-    float unit = 0, scale = 0, weight = 0;  // weight: sum of squared codes
+// The sixteen sub-blocks of 16, a lane for each: their numbers as integers, x = fixed / unit, and the best scale of each on
+// its own, as if it were stored freely. Lanes 2 b and 2 b + 1 of pair[h][i] are numbers 2 i and 2 i + 1 of sub-block 8 h + b.
+struct SignedSubs {
+    Shorts pair[2][8];
+    Floats unit, per_unit;  // 0 where all numbers are 0
+    Floats scale, weight;   // weight: sum of squared codes
 };
 
-// false: nearly exact.
+// Sums of x q and q q of each sub-block for the codes x factor / 2^(15 + kFraction).
+struct SignedSums {
+    Floats xq, qq;
+};
 template <class Shape>
-QUANT_INLINE bool prepare(const float* x, SignedSub& sub) {
-    const Floats v = Floats::load(x);
-    const float low = v.least(), high = -(Floats::all(0) - v).least();
-    const float extreme = -low > high ? low : high;
-    sub.unit = sub.scale = sub.weight = 0;
-    if (extreme == 0) return true;
-    sub.unit = -32767.0f / extreme;
-    const Floats fixed = round_even(v * Floats::all(sub.unit));
-    Shorts::from(fixed).store(sub.fixed);
-    const auto& lanes = Shape::kLanesToTry;
-    const auto [xq, qq] = signed_sums<16, Shape::kFraction>(sub.fixed, Shorts::load(lanes.factor), Shorts::load(lanes.low), Shorts::load(lanes.high));
-    const Floats scale = xq / qq, gain = xq * scale;
-    const int best = lowest_lane(Floats::all(0) - gain);
-    const float step = lane_of(scale, best);
-    sub.weight = lane_of(qq, best);
-    sub.scale = best < Shape::kOwn ? step / sub.unit : -(step / sub.unit);
-    return (fixed * fixed).sum() - lane_of(gain, best) >= kNearlyExact * 16 * step * step;
+QUANT_INLINE SignedSums signed_sums(const SignedSubs& sub, const Shorts* factor) {
+    const Shorts whole = Shorts::all(1 << (15 - Shape::kFraction)), least = Shorts::all(-Shape::kHalf), most = Shorts::all(Shape::kHalf - 1);
+    ColumnTotals xq[2], qq[2];
+    for (int h = 0; h < 2; ++h) {
+        for (const Shorts& v : sub.pair[h]) {
+            const Shorts q = at_most(at_least(scaled(scaled(v, factor[h]), whole), least), most);
+            xq[h].add(v, q);
+            qq[h].add(q, q);
+        }
+    }
+    return {floats(xq[0], xq[1]), floats(qq[0], qq[1])};
+}
+
+// false: nearly exact, or too small for this.
+template <class Shape>
+QUANT_INLINE bool prepare(const float* x, SignedSubs& sub) {
+    constexpr float kReach = 32767;
+    const Floats zero = Floats::all(0), one = Floats::all(1);
+    Floats numbers[16], turned[16];
+    for (int j = 0; j < 16; ++j) {
+        numbers[j] = Floats::load(x + 16 * j);
+        turned[j] = zero - numbers[j];
+    }
+    const Floats below = zero - least_of_each(numbers), above = zero - least_of_each(turned);
+    const Floats extreme = choose_below(above, below, zero - below, above), size = magnitude(extreme);
+    if (choose_below(zero, size, choose_below(size, Floats::all(0x1p-60f), one, zero), zero).sum() > 0) return false;
+    sub.unit = choose_below(zero, size, Floats::all(-kReach) / choose_below(zero, size, extreme, one), zero);
+    sub.per_unit = choose_below(zero, size, extreme * Floats::all(-1 / kReach), zero);
+    alignas(32) int16_t fixed[16][16];
+    float unit[16];
+    sub.unit.store(unit);
+    for (int j = 0; j < 16; ++j) Shorts::nearest(numbers[j] * Floats::all(unit[j])).store(fixed[j]);
+    ColumnTotals squares[2];
+    for (int h = 0; h < 2; ++h) {
+        columns_of_pairs(fixed[8 * h], 16, sub.pair[h]);
+        for (const Shorts& v : sub.pair[h]) squares[h].add_squares<4>(v);
+    }
+    const Floats energy = floats(squares[0], squares[1]) * Floats::all(16);
+    Floats xq = zero, qq = one, square = zero;
+    for (const double level : Shape::kLevel) {
+        const Shorts each = Shorts::all(static_cast<int16_t>(level * (1 << Shape::kFraction))), factor[2] = {each, each};
+        const auto now = signed_sums<Shape>(sub, factor);
+        // xq^2 / qq is what least squares gains.
+        const Floats square_now = now.xq * now.xq, gain = square_now * qq, before = square * now.qq;
+        xq = choose_below(before, gain, now.xq, xq);
+        qq = choose_below(before, gain, now.qq, qq);
+        square = choose_below(before, gain, square_now, square);
+    }
+    const Floats step = xq / qq, left = energy - xq * step - Floats::all(kNearlyExact * 16) * step * step;
+    sub.scale = step * sub.per_unit;
+    sub.weight = qq;
+    return choose_below(zero, size, left, one).least() >= 0;
 }
 
 // Of 16 halves around `first`, the one for which the scales on their own are nearest to multiples.
 template <class Shape>
-QUANT_INLINE Stored super_scale_for(const SignedSub* sub, float first) {
+QUANT_INLINE Stored super_scale_for(const float* scale, const float* weight, float first) {
     float value[kLanes];
     for (int i = 0; i < kLanes; ++i) value[i] = f16_to_f32(f32_to_f16(first * (0.966f + 0.0045f * static_cast<float>(i))));
     const Floats d = Floats::load(value), inv = Floats::all(1) / d;
     Floats cost = Floats::all(0);
     for (int j = 0; j < 16; ++j) {
-        const Floats s = Floats::all(sub[j].scale);
+        const Floats s = Floats::all(scale[j]);
         const Floats r = s - d * round_even(clamp(s * inv, -Shape::kMost, Shape::kMost - 1));
-        cost = cost + Floats::all(sub[j].weight) * r * r;
+        cost = cost + Floats::all(weight[j]) * r * r;
     }
     return stored_scale(value[lowest_lane(cost)]);
 }
 
-// The best of 16 integer scales for a given d, the sums of x q and q q with it, and the squared error less that of zeros.
+// The best integer scales for a given d, the sums of x q and q q with them, and the squared error less that of zeros.
 struct Chosen {
-    int scale = 0;
-    float xq = 0, qq = 0, cost = 0;
+    Floats scale, xq, qq, cost;
 };
 template <class Shape>
-QUANT_INLINE Chosen choose_scale(const SignedSub& sub, float d) {
-    if (sub.unit == 0) return {};
-    const float ideal = sub.scale / d;
-    const float center = search::clamp(ideal, -Shape::kMost, Shape::kMost - 1);
-    const float first = search::clamp((center - 7.5f + 12582912.0f) - 12582912.0f, -Shape::kMost, Shape::kMost - 16);
-    const Floats scale = Floats::all(first) + places(), step = scale * Floats::all(d * sub.unit);
-    // Scale 0 has any codes: they count nothing.
-    const Floats factor = Floats::all(1 << (Shape::kFraction + 15)) / step;
-    const Shorts factors = Shorts::from(round_even(clamp(factor, -32767, 32767)));
-    const auto [xq, qq] = signed_sums<16, Shape::kFraction>(sub.fixed, factors, Shorts::all(-Shape::kHalf), Shorts::all(Shape::kHalf - 1));
-    const Floats cost = step * (step * qq - (xq + xq));
-    const int best = lowest_lane(cost);
-    return {static_cast<int>(first) + best, lane_of(xq, best) / sub.unit, lane_of(qq, best), lane_of(cost, best) / (sub.unit * sub.unit)};
+QUANT_INLINE Chosen choose_scales(const SignedSubs& sub, float d, int reach) {
+    const Floats zero = Floats::all(0), center = round_even(clamp(sub.scale * Floats::all(1 / d), -Shape::kMost, Shape::kMost - 1));
+    const Floats unit = sub.unit * Floats::all(d);
+    Chosen best = {zero, zero, zero, zero};
+    for (int away = -reach; away <= reach; ++away) {
+        const Floats scale = clamp(center + Floats::all(static_cast<float>(away)), -Shape::kMost, Shape::kMost - 1), step = scale * unit;
+        // Scale 0 has any codes: they count nothing.
+        const Floats size = magnitude(step), whole = Floats::all(1 << (Shape::kFraction + 15));
+        const Floats factor = with_sign(min(whole / choose_below(zero, size, size, Floats::all(1)), Floats::all(32767)), step);
+        Shorts factors[2];
+        twice(round_even(factor), factors);
+        const auto [xq, qq] = signed_sums<Shape>(sub, factors);
+        const Floats cost = step * (step * qq - (xq + xq));
+        best.scale = choose_below(cost, best.cost, scale, best.scale);
+        best.xq = choose_below(cost, best.cost, xq, best.xq);
+        best.qq = choose_below(cost, best.cost, qq, best.qq);
+        best.cost = min(cost, best.cost);
+    }
+    best.xq = best.xq * sub.per_unit;
+    best.cost = best.cost * sub.per_unit * sub.per_unit;
+    return best;
 }
 
 struct SignedChoice {
     Stored d;
-    int scale[16];
+    float scale[16];
 };
 // d with bits 0: for the thorough search. `code` gets levels + kHalf.
 template <class Shape>
 QUANT_INLINE SignedChoice best_signed_super(const float* x, int16_t* code) {
-    SignedSub sub[16];
+    SignedSubs sub;
     SignedChoice out;
-    float most = 0;
-    for (int j = 0; j < 16; ++j) {
-        if (!prepare<Shape>(x + 16 * j, sub[j])) return out;
-        most = std::fabs(sub[j].scale) > std::fabs(most) ? sub[j].scale : most;
-    }
+    if (!prepare<Shape>(x, sub)) return out;
+    float scale[16], weight[16], most = 0;
+    sub.scale.store(scale);
+    sub.weight.store(weight);
+    for (const float each : scale) most = std::fabs(each) > std::fabs(most) ? each : most;
     Stored d = stored_scale(most / -Shape::kMost);
     if (d.bits == 0) return out;
-    d = super_scale_for<Shape>(sub, d.value);
+    d = super_scale_for<Shape>(scale, weight, d.value);
     float least = 0;
     for (int round = 0; round < 2 && d.bits != 0 && d.bits != out.d.bits; ++round) {
-        float xq = 0, qq = 0, cost = 0;
-        int scale[16];
-        for (int j = 0; j < 16; ++j) {
-            const Chosen chosen = choose_scale<Shape>(sub[j], d.value);
-            const float s = static_cast<float>(chosen.scale);
-            scale[j] = chosen.scale;
-            xq += s * chosen.xq;
-            qq += s * s * chosen.qq;
-            cost += chosen.cost;
-        }
+        const Chosen chosen = choose_scales<Shape>(sub, d.value, Shape::kAway[round]);
+        const float cost = chosen.cost.sum();
         if (!(cost < least)) break;
         least = cost;
         out.d = d;
-        std::memcpy(out.scale, scale, sizeof scale);
-        d = stored_scale(xq / qq);
+        chosen.scale.store(out.scale);
+        d = stored_scale((chosen.scale * chosen.xq).sum() / (chosen.scale * chosen.scale * chosen.qq).sum());
     }
     if (out.d.bits == 0) return out;
     for (int j = 0; j < 16; ++j) {
-        const Floats inv = Floats::all(search::inverse(out.d.value * static_cast<float>(out.scale[j])));
+        const Floats inv = Floats::all(search::inverse(out.d.value * out.scale[j]));
         const Floats level = search::Uniform<-Shape::kHalf, Shape::kHalf - 1>::nearest(Floats::load(x + 16 * j) * inv);
         (Shorts::from(level) + Shorts::all(Shape::kHalf)).store(code + 16 * j);
     }
@@ -193,7 +234,7 @@ void q3_k_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
         block->d.set_bits(best.d.bits);
         std::memset(block->scales, 0, sizeof block->scales);
         for (int j = 0; j < 16; ++j) {
-            const int s = best.scale[j] + 32;
+            const int s = static_cast<int>(best.scale[j]) + 32;
             uint8_t& low = block->scales[j % 8];
             uint8_t& high = block->scales[8 + j % 4];
             low = static_cast<uint8_t>(low | (s & 15) << (j < 8 ? 0 : 4));
