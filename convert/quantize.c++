@@ -30,6 +30,7 @@ constexpr const char* kExamples =
     "  quant quantize model-f16.gguf q4 --calibrate book.txt     the best for that size, by what the model does on that text\n"
     "  quant quantize model-f16.gguf q4 --calibrate book.txt --target-size 700M\n"
     "  quant quantize model-f16.gguf q2_k_s --imatrix imatrix.gguf\n"
+    "  quant quantize model-f16.gguf q4_0 --gram gram.gguf         from what quant calibrate --gram kept\n"
     "  quant quantize model-f16.gguf q4 --tensor-type 'blk\\.[0-3]\\.=q6_k' --output-tensor-type q8_0\n"
     "  quant quantize model-q8_0.gguf model-f16.gguf f16  back to plain numbers";
 
@@ -160,6 +161,11 @@ Options describe(Settings& s) {
     options.flag("--dry-run", "print the plan and the exact size, write nothing", &o.dry_run);
     options.flag("--force", "replace an existing output", &o.force);
     options.text("--imatrix", "FILE", "importance matrix, GGUF or .dat", &o.importance_path);
+    options.call("--include-weights", "PART", "use it only for tensors with PART in their name; repeatable",
+                 [&o](const std::string& part) { return o.include_weights.push_back(part), Status{}; });
+    options.call("--exclude-weights", "PART", "use it not for tensors with PART in their name; repeatable",
+                 [&o](const std::string& part) { return o.exclude_weights.push_back(part), Status{}; });
+    options.text("--gram", "FILE", "round with error feedback by what quant calibrate --gram kept; no text is read", &o.gram_path);
     add_calibration_options(options, s);
     add_correction_options(options, o);
     options.flag("--keep-mix", "with --calibrate: the formats of the mix; without it they are chosen anew for its size", &o.keep_mix);
@@ -171,21 +177,17 @@ Options describe(Settings& s) {
                      return {};
                  });
     options.real("--target-bpw", "BITS", "the same, for a file of at most so many bits per weight", &o.target_bits, 0.5, 32);
+    options.text("--like", "TYPE", "the same, for a file no larger than that of another mix", &o.like);
     options.call("--target-ms", "MS", "choose formats with which a token takes at most MS on this machine, alone or beside a size", [&o](const std::string& text) -> Status {
         LET(ms, parse_real(text));
         if (!(ms > 0 && ms < 1e6)) return usage_error("expected more than 0 and less than 1000000");
         o.target_ms = ms;
         return {};
     });
-    options.text("--like", "TYPE", "the same, for a file no larger than that of another mix", &o.like);
     options.text("--save-plan", "FILE", "write the chosen formats, to be edited and given back by --tensor-type-file", &o.plan_file);
     options.text("--report", "FILE", "write a page on the result: sizes, errors, fidelity beside plain mixes", &o.report_file);
     options.call("--report-text", "TEXT", "judge on this text in the report (default: what the calibration text has left); repeatable",
                  [&o](const std::string& path) { return o.report_texts.push_back(path), Status{}; });
-    options.call("--include-weights", "PART", "use it only for tensors with PART in their name; repeatable",
-                 [&o](const std::string& part) { return o.include_weights.push_back(part), Status{}; });
-    options.call("--exclude-weights", "PART", "use it not for tensors with PART in their name; repeatable",
-                 [&o](const std::string& part) { return o.exclude_weights.push_back(part), Status{}; });
     options.flag("--pure", "every matrix in the base format, no mix and no fallback", &o.pure);
     options.text("--output-tensor-type", "TYPE", "format of output.weight, or of token_embd.weight when it serves as both",
                  &o.output_format);

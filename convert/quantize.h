@@ -32,13 +32,13 @@ struct MergeOption {
     float scale = 1;
 };
 
-// How the values of a format are chosen; `best`: by the data there are, gptq with calibration texts, search with an
+// How the values of a format are chosen; `best`: by the data there are, gptq with calibration texts or Gram matrices, search with an
 // importance matrix, nearest otherwise.
 enum class Rounding {
     best,
     nearest,  // least squared error, all weights alike
     search,   // least squared error weighted by importance, from a matrix or from calibration texts
-    gptq,     // error feedback on the inputs that calibration texts make
+    gptq,     // error feedback on the inputs that calibration texts make, or by the Gram matrices kept of them
 };
 
 struct QuantizeOptions {
@@ -55,6 +55,7 @@ struct QuantizeOptions {
     std::string output_format, embedding_format;  // empty: by the mix
     std::vector<TensorTypeOption> tensor_types;
     std::string importance_path;
+    std::string gram_path;  // Gram matrices that `quant calibrate --gram` kept; empty: none
     std::vector<std::string> include_weights, exclude_weights;  // parts of tensor names
     std::vector<std::string> override_metadata;                 // KEY=TYPE:VALUE
     CalibrationOptions calibration;                             // without texts: none

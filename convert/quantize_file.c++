@@ -21,8 +21,10 @@
 #include "convert/calibrate/ranges.h"
 #include "convert/correct_output.h"
 #include "convert/quantize.h"
+#include "convert/quantize_checks.h"
 #include "convert/quantize_report.h"
 #include "convert/runnable.h"
+#include "convert/saved_rounding.h"
 #include "convert/transforms/bias_correction.h"
 #include "convert/transforms/transforms.h"
 #include "model/weights.h"
@@ -130,6 +132,7 @@ void collect_warnings(const Plan& plan, const ImportanceMatrix* importance, cons
 struct Job {
     std::shared_ptr<const Source> source;
     std::optional<ImportanceMatrix> importance;
+    std::optional<GramFile> grams;
     TensorPatterns patterns;
     Metadata metadata;
     std::vector<TensorInfo> tensors;
@@ -204,6 +207,12 @@ Status plan_job(const QuantizeOptions& options, const Recipe& recipe, QuantizeRe
     return {};
 }
 
+void describe_calibration(const std::string& dataset, int64_t windows, int64_t window, Metadata& metadata) {
+    metadata.set("quantize.calibration.dataset", Value::of_string(dataset));
+    metadata.set("quantize.calibration.windows", Value::of_u32(static_cast<uint32_t>(windows)));
+    metadata.set("quantize.calibration.window", Value::of_u32(static_cast<uint32_t>(window)));
+}
+
 Result<Job> prepare(const QuantizeOptions& options, const Recipe& recipe, QuantizeReport& report) {
     Job job;
     LET(patterns, read_patterns(options));
@@ -218,6 +227,12 @@ Result<Job> prepare(const QuantizeOptions& options, const Recipe& recipe, Quanti
     report.warnings = job.source->warnings();
     TRY(plan_job(options, recipe, report, job));
     job.output = options.output.empty() ? default_output(options.input, recipe.name) : options.output;
+    if (!options.gram_path.empty()) {
+        LET(grams, GramFile::open(options.gram_path));
+        TRY(check_grams(grams, report.plan, report.warnings));
+        job.grams = std::move(grams);
+        describe_calibration(job.grams->facts().dataset, job.grams->facts().windows, job.grams->facts().window, job.metadata);
+    }
     job.writer.force = options.force;
     job.writer.inputs = job.source->files();
     job.writer.split_max_bytes = options.split_max_bytes;
@@ -261,33 +276,6 @@ bool chooses_formats(const QuantizeOptions& options, const Recipe& recipe) {
     const std::vector<const Format*> candidates = budget_candidates(options.rounding != Rounding::nearest);
     const bool replaceable = std::find(candidates.begin(), candidates.end(), &format_of(recipe.base)) != candidates.end();
     return replaceable && !options.keep_mix && !options.pure;
-}
-
-Status check_targets(const QuantizeOptions& options) {
-    const int targets = (options.target_bytes > 0) + (options.target_bits > 0) + !options.like.empty();
-    if (targets > 1) return usage_error("--target-size, --target-bpw and --like exclude each other");
-    const bool chosen = targets > 0 || options.target_ms > 0;
-    if (chosen && options.calibration.texts.empty())
-        return usage_error("a target is met by measuring what each format costs: give --calibrate TEXT");
-    if (chosen && (options.keep_mix || options.pure))
-        return usage_error("a target chooses the formats, --keep-mix and --pure fix them: give one of the two");
-    if (!options.plan_file.empty() && options.calibration.texts.empty()) return usage_error("--save-plan needs --calibrate TEXT");
-    return {};
-}
-
-bool feeds_back(const QuantizeOptions& options) { return options.rounding == Rounding::best || options.rounding == Rounding::gptq; }
-
-// The data that a way of rounding stands on must be there, and none that it would not look at.
-Status check_rounding(const QuantizeOptions& options) {
-    const bool texts = !options.calibration.texts.empty(), matrix = !options.importance_path.empty();
-    if (options.rounding == Rounding::gptq && !texts)
-        return usage_error("--rounding gptq needs what each matrix reads: give --calibrate TEXT");
-    if (options.rounding == Rounding::search && !texts && !matrix)
-        return usage_error("--rounding search weighs errors by importance: give --imatrix FILE or --calibrate TEXT");
-    if (options.rounding != Rounding::nearest) return {};
-    if (matrix) return usage_error("--rounding nearest takes all weights alike: leave --imatrix out");
-    if (texts && options.keep_mix) return usage_error("--rounding nearest with --keep-mix has no use for a text: leave --calibrate out");
-    return {};
 }
 
 // Measures what each format costs each tensor and chooses formats within the limit.
@@ -354,8 +342,8 @@ Status transform(const QuantizeOptions& options, const Recipe& recipe, QuantizeR
     TransformRequest request = options.transforms;
     request.automatic = request.automatic && transforms_by_default(options, report.plan);
     if (!request.automatic && request.list.empty()) return {};
-    if (!options.importance_path.empty())
-        return usage_error("--transform changes the channels that --imatrix weighs: give --calibrate TEXT instead");
+    if (!options.importance_path.empty() || job.grams)
+        return usage_error(std::string("--transform changes the channels that ") + (job.grams ? "--gram" : "--imatrix") + " weighs: give --calibrate TEXT instead");
     ThreadPool pool(report.threads);
     TransformText text;
     text.window = options.calibration.window;
@@ -413,9 +401,7 @@ Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport
     }
     LET(calibrator, Calibrator::open(job.model, options.calibration, report.threads, options.calibration_progress));
     Metadata& metadata = job.metadata;
-    metadata.set("quantize.calibration.dataset", Value::of_string(calibrator.dataset()));
-    metadata.set("quantize.calibration.windows", Value::of_u32(static_cast<uint32_t>(calibrator.windows())));
-    metadata.set("quantize.calibration.window", Value::of_u32(static_cast<uint32_t>(options.calibration.window)));
+    describe_calibration(calibrator.dataset(), calibrator.windows(), options.calibration.window, metadata);
     const bool chooses = chooses_formats(options, report.plan.recipe);
     if (options.time_expected) {
         WorkToCome work;
@@ -484,7 +470,7 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
         return report;
     }
     if (!options.report_file.empty()) TRY(AtomicFile::check(options.report_file, options.force, job.writer.inputs));
-    const bool weighed = !options.calibration.texts.empty() && options.rounding != Rounding::nearest;
+    const bool weighed = (!options.calibration.texts.empty() && options.rounding != Rounding::nearest) || job.grams;
     if (!report.plan.needing_importance.empty() && !weighed) {
         const std::string& first = report.plan.needing_importance.front();
         return usage_error(recipe.name + " needs an importance matrix for " + first +
@@ -496,7 +482,13 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
     StreamOptions stream;
     stream.threads = report.threads;
     stream.zero_nonfinite = options.zero_nonfinite;
-    stream.rounded = &rounded;
+    std::optional<SavedRounding> saved;
+    if (job.grams) saved.emplace(*job.source, report.plan, *job.grams, sequential_options(options.calibration).feedback, report.threads);
+    stream.rounded = [&](size_t tensor) -> Result<const uint8_t*> {
+        if (saved) return saved->tensor(tensor);
+        const auto found = rounded.find(report.plan.tensors[tensor].out.name);
+        return found == rounded.end() ? nullptr : static_cast<const uint8_t*>(found->second.data());
+    };
     if (progress)
         stream.progress = [&](uint64_t done, const std::string& tensor) {
             return progress(done, report.source_tensor_bytes, tensor);

@@ -61,4 +61,10 @@ std::vector<float> ProductSum::mean(double count) const {
     return out;
 }
 
+void ProductSum::mean_of_row(int64_t row, int64_t count, std::vector<float>& out) const {
+    out.resize(static_cast<size_t>(count));
+    const double* from = sum_.data() + row * right_cols_;
+    for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(from[i] / static_cast<double>(tokens_));
+}
+
 }  // namespace quant

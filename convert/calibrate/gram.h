@@ -18,7 +18,10 @@ public:
              ThreadPool& pool);
     // The sums divided by `count`.
     std::vector<float> mean(double count) const;
+    // The first `count` values of a row of the sums, divided by the tokens.
+    void mean_of_row(int64_t row, int64_t count, std::vector<float>& out) const;
     int64_t tokens() const { return tokens_; }
+    int64_t rows() const { return left_cols_; }
 
 private:
     int64_t left_cols_, right_cols_, tokens_ = 0;

@@ -2,10 +2,13 @@
 #include "convert/calibrate/statistics.h"
 
 #include <chrono>
+#include <optional>
 
 #include "base/signals.h"
 #include "convert/calibrate/checkpoint.h"
+#include "convert/calibrate/gram_collection.h"
 #include "convert/calibrate/layers.h"
+#include "convert/calibrate/tied_table.h"
 #include "tensor/operations.h"
 
 namespace quant {
@@ -32,29 +35,38 @@ public:
     Result<CollectedStatistics> run() {
         LET(runner, PartRunner::create(model_, model_.weights(), options_.window, pool_));
         const int64_t windows = static_cast<int64_t>(tokens_.size()) / options_.window;
-        total_ = windows * (layers() + (options_.output ? 1 : 0));
+        if (!options_.grams.empty()) {
+            LET(grams, GramCollection::begin(model_, runner, options_.grams, options_.memory));
+            grams_ = std::move(grams);
+        }
+        total_ = windows * (grams_ ? grams_->all_passes() : layers() + (options_.output ? 1 : 0));
         Hidden hidden;
         TRY(hidden.make(options_.window, windows, model_.config().embedding, options_.memory));
         LET(first, begin(runner, hidden));
         out_.continued_from = first;
-        done_ = first * windows;
+        for (int32_t i = 0; i < first; ++i) done_ += windows * passes(i);
         auto saved = std::chrono::steady_clock::now();
         for (int32_t i = first; i < layers(); ++i) {
             TRY(layer(runner, i, hidden));
             const auto now = std::chrono::steady_clock::now();
             if (options_.checkpoint.empty() || std::chrono::duration<double>(now - saved).count() < options_.checkpoint_seconds) continue;
+            if (grams_) TRY(grams_->sync());
             TRY(save_checkpoint(options_.checkpoint, {fingerprint(), i + 1, out_.sums, &hidden}));
             saved = std::chrono::steady_clock::now();
         }
-        if (options_.output) TRY(output(runner, hidden));
+        if (options_.output || grams_) TRY(output(runner, hidden));
+        if (grams_) TRY(finish_grams());
         return std::move(out_);
     }
 
 private:
+    int64_t passes(int32_t layer) const { return grams_ ? grams_->passes(layer) : 1; }
     int32_t layers() const { return static_cast<int32_t>(model_.weights().layers.size()); }
 
     uint64_t fingerprint() const {
         Fingerprint print;
+        const bool grams = grams_.has_value();
+        print.add(&grams, sizeof grams);
         print.add(&options_.window, sizeof options_.window);
         print.add(tokens_.data(), tokens_.size() * sizeof(int32_t));
         for (const TensorInfo& tensor : model_.gguf().tensors()) print.add_tensor(tensor);
@@ -65,8 +77,15 @@ private:
     Result<int32_t> begin(PartRunner& runner, Hidden& hidden) {
         if (!options_.checkpoint.empty()) {
             LET(found, load_checkpoint(options_.checkpoint, fingerprint(), out_.sums, hidden));
-            if (found > 0) return found;
+            bool whole = found > 0;
+            if (whole && grams_) {
+                LET(spooled, grams_->go_on_from(found));
+                whole = spooled;
+            }
+            if (whole) return found;
+            out_.sums.clear();
         }
+        if (grams_) TRY(grams_->go_on_from(0));
         TRY(runner.embed(tokens_, hidden));
         return 0;
     }
@@ -78,10 +97,32 @@ private:
     }
 
     Status layer(PartRunner& runner, int32_t index, Hidden& hidden) {
-        TRY(runner.load(Part::layer, index));
-        runner.observe([&](const Node& node, const Tensor&) { take(runner, node); });
         const std::string what = "blk." + std::to_string(index);
-        return runner.advance(hidden, [&](int64_t) { return step(what); });
+        for (int64_t pass = 0; pass + 1 < passes(index); ++pass) {
+            TRY(grams_->load(runner, index, pass));
+            for (int64_t w = 0; w < hidden.windows(); ++w) {
+                runner.run(hidden.at(w));
+                grams_->add(runner, pool_);
+                TRY(step(what));
+            }
+            TRY(grams_->write());
+        }
+        TRY(grams_ ? grams_->load(runner, index, passes(index) - 1) : runner.load(Part::layer, index));
+        runner.observe([&](const Node& node, const Tensor&) { take(runner, node); });
+        TRY(runner.advance(hidden, [&](int64_t) {
+            if (grams_) grams_->add(runner, pool_);
+            return step(what);
+        }));
+        return grams_ ? grams_->write() : Status();
+    }
+
+    Status finish_grams() {
+        TRY(grams_->write());
+        TRY(grams_->sync());
+        LET(share, lookup_share(model_, tokens_, options_.window, options_.memory, pool_));
+        out_.lookup_share = share;
+        out_.gram_sites = grams_->sites();
+        return {};
     }
 
     InputSums& sums_of(const std::string& name, int64_t cols, int64_t matrices) {
@@ -104,9 +145,10 @@ private:
 
     Status output(PartRunner& runner, const Hidden& hidden) {
         TRY(runner.load(Part::head, 0));
-        InputSums& sums = sums_of(model_.weights().output->name, hidden.width(), 1);
         for (int64_t w = 0; w < hidden.windows(); ++w) {
-            add_rows(runner.run(hidden.at(w)), 0, hidden.window(), 0, sums);
+            const Tensor x = runner.run(hidden.at(w));
+            if (options_.output) add_rows(x, 0, hidden.window(), 0, sums_of(model_.weights().output->name, hidden.width(), 1));
+            if (grams_) grams_->add_output(x, pool_);
             TRY(step("output"));
         }
         return {};
@@ -117,6 +159,7 @@ private:
     const StatisticsOptions& options_;
     ThreadPool& pool_;
     const std::function<bool(int64_t, int64_t, const std::string&)>& progress_;
+    std::optional<GramCollection> grams_;
     CollectedStatistics out_;
     int64_t done_ = 0, total_ = 0;
 };

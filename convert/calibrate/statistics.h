@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "base/threads.h"
+#include "convert/calibrate/gram_file.h"
 #include "model/model.h"
 
 namespace quant {
@@ -26,11 +27,14 @@ struct StatisticsOptions {
     bool output = false;                  // of the output matrix too
     std::string checkpoint;               // file that work is continued from and saved to between layers; empty: none
     double checkpoint_seconds = 30;       // at least so long between two of them
+    std::string grams;                    // a spool for the Gram matrices of what matrices read; empty: none are gathered
 };
 
 struct CollectedStatistics {
     Statistics sums;
     int32_t continued_from = 0;  // layers that a checkpoint had done
+    std::vector<GramSite> gram_sites;  // what lies in the spool
+    double lookup_share = 0;           // with Gram matrices: of a table that is embedding and output (tied_table.h)
 };
 
 // `tokens`: whole windows. Same result for any number of threads. `progress` gets done and total windows through a layer;

@@ -80,6 +80,11 @@ private:
     Status encode_tensor(size_t index) {
         const TensorInfo& to = plan_.tensors[index].out;
         if (to.bytes == 0) return {};
+        if (options_.rounded) {
+            TRY(write_pending());
+            LET(rounded, options_.rounded(index));
+            rounded_ = rounded;
+        }
         if (to.format->head) TRY(write_head(index));
         const uint64_t row_bytes = to.format->row_bytes(to.cols());
         const int64_t piece_rows = std::max<int64_t>(1, kPieceWeights / to.cols());
@@ -107,8 +112,8 @@ private:
         const TensorInfo& to = planned.out;
         TRY(report(0, to.name));
         std::vector<uint8_t> head(to.format->head_bytes(to.cols(), to.rows(), to.group));
-        if (const std::vector<uint8_t>* rounded = rounded_rows(index)) {
-            std::memcpy(head.data(), rounded->data(), head.size());
+        if (rounded_) {
+            std::memcpy(head.data(), rounded_, head.size());
         } else {
             HeadInput input{to.cols(), to.rows(), to.group, {}, {}, &pool_};
             input.read = [&](int64_t row, int64_t count, float* out) {
@@ -122,12 +127,6 @@ private:
         TRY(write_pending());
         head_ = std::move(head);
         return write_(head_);
-    }
-
-    const std::vector<uint8_t>* rounded_rows(size_t index) const {
-        if (!options_.rounded) return nullptr;
-        const auto found = options_.rounded->find(plan_.tensors[index].out.name);
-        return found != options_.rounded->end() ? &found->second : nullptr;
     }
 
     // Encodes rows into the free buffer while whoever comes first writes the other one.
@@ -179,7 +178,6 @@ private:
             if (result.unfit) return;
         }
         const uint64_t row_bytes = format.row_bytes(cols), head_bytes = format.head ? head_.size() : 0;
-        const std::vector<uint8_t>* rounded = rounded_rows(index);
         RowPlace place{head_.data(), nullptr, cols, planned.out.group, row, 0};
         for (int64_t r = 0; r < rows; ++r) {
             const float* importance = nullptr;
@@ -189,7 +187,7 @@ private:
             place.row = row + r;
             place.row_head = nullptr;
             if (planned.repacked) source_.exact_rows(index, format, row + r, 1, blocks);
-            else if (rounded) std::memcpy(blocks, rounded->data() + head_bytes + static_cast<uint64_t>(row + r) * row_bytes, row_bytes);
+            else if (rounded_) std::memcpy(blocks, rounded_ + head_bytes + static_cast<uint64_t>(row + r) * row_bytes, row_bytes);
             else format.encode(format.head ? &place : nullptr, values + r * cols, importance, blocks, cols);
             if (planned.copies()) continue;
             place.row_head = blocks;
@@ -264,6 +262,7 @@ private:
     size_t current_ = 0;                 // the buffer being filled; the other one holds `pending_`
     Bytes pending_;
     std::vector<uint8_t> head_;          // of the tensor at hand
+    const uint8_t* rounded_ = nullptr;   // the same: its bytes, where they are made already
     uint64_t done_ = 0;
 };
 

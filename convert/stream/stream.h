@@ -27,7 +27,9 @@ using RoundedTensors = std::unordered_map<std::string, std::vector<uint8_t>>;
 
 struct StreamOptions {
     int threads = 1;
-    const RoundedTensors* rounded = nullptr;  // taken as they are instead of being encoded here
+    // A tensor's bytes in the plan's format, head and rows, where it is not to be encoded here; null: it is. Called once for
+    // each tensor, when its turn comes; they are read until the next call.
+    std::function<Result<const uint8_t*>(size_t tensor)> rounded;
     bool zero_nonfinite = false;  // otherwise NaN and infinities are an error
     // Called by one thread at a time with the source bytes done so far and the tensor at hand; false stops.
     std::function<bool(uint64_t done, const std::string& tensor)> progress;

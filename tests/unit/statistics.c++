@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "convert/calibrate/calibration.h"
+#include "convert/calibrate/gram_file.h"
 #include "gguf/gguf.h"
 #include "model/weights.h"
 #include "tests/check.h"
@@ -118,6 +119,97 @@ TEST(stopped_work_goes_on_where_it_was) {
     CHECK(damaged);
     CHECK(damaged->continued_from == 0);
     std::remove(options.checkpoint.c_str());
+}
+
+namespace {
+
+std::string bytes_of_file(const std::string& path) {
+    std::ifstream in(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+}  // namespace
+
+TEST(gram_matrices_survive_a_stop_and_little_memory) {
+    const auto model = Model::load(kTiny);
+    CHECK(model);
+    const auto tokens = calibration_windows(**model, some_windows(3, 48, "models/tiny/sample.txt"));
+    CHECK(tokens);
+    const std::string whole = temporary("quant-test-whole.triangles"), parts = temporary("quant-test-parts.triangles");
+    std::remove(whole.c_str());
+    std::remove(parts.c_str());
+    StatisticsOptions options;
+    options.window = 48;
+    options.grams = whole;
+    ThreadPool one(1), two(2);
+    const auto at_once = collect_statistics(**model, *tokens, options, one, {});
+    CHECK(at_once);
+    CHECK(at_once->gram_sites.size() == 17);
+    CHECK(at_once->lookup_share > 0.01 && at_once->lookup_share < 10);
+    // Each pass gathers one matrix; stopped in the third layer, continued, what lay behind forgotten.
+    options.memory = 1;
+    options.grams = parts;
+    options.checkpoint = temporary("quant-test-grams.unfinished");
+    options.checkpoint_seconds = 0;
+    CHECK(!collect_statistics(**model, *tokens, options, two, [](int64_t done, int64_t, const std::string&) { return done < 3 * 4 * 2 + 5; }));
+    const auto rest = collect_statistics(**model, *tokens, options, two, {});
+    CHECK(rest);
+    CHECK(rest->continued_from == 2);
+    CHECK(equal(at_once->sums, rest->sums));
+    CHECK(bytes_of_file(whole).size() == gram_file_bytes(rest->gram_sites));
+    CHECK(bytes_of_file(whole) == bytes_of_file(parts));
+    // A spool that lost its end is begun anew.
+    std::ofstream(parts, std::ios::binary | std::ios::trunc) << "cut";
+    const auto anew = collect_statistics(**model, *tokens, options, two, {});
+    CHECK(anew && anew->continued_from == 0);
+    CHECK(bytes_of_file(whole) == bytes_of_file(parts));
+
+    const std::string path = temporary("quant-test-gram.gguf");
+    const GramFacts facts{"name", "llama", "text", 3, 48, 0.25f};
+    CHECK(write_grams(path, whole, rest->gram_sites, facts, true));
+    const auto file = GramFile::open(path);
+    CHECK(file);
+    CHECK(file->facts().dataset == "text" && file->facts().windows == 3 && file->facts().lookup_share == 0.25f);
+    CHECK(file->find("blk.1.attn_v.weight") == file->find("blk.1.attn_q.weight") && !file->find("blk.1.attn_norm.weight"));
+    // The diagonal is the importance, for the same sums.
+    const auto gram = file->read(*file->find("blk.1.ffn_down.weight"));
+    CHECK(gram && gram->size() == 768 * 768);
+    const InputSums& sums = rest->sums.at("blk.1.ffn_down.weight");
+    for (size_t c = 0; c < 768; ++c) {
+        const double mean = sums.squares[c] / sums.tokens[0];
+        CHECK(std::abs(static_cast<double>((*gram)[c * 769]) - mean) <= 1e-5 * mean);
+        CHECK((*gram)[c * 768 + 5] == (*gram)[5 * 768 + c]);
+    }
+    // Looked-up rows count on the diagonal of the table that is both.
+    const auto table = file->read(*file->find("token_embd.weight"));
+    CHECK(table);
+    const auto* plain = reinterpret_cast<const float*>(file->find("token_embd.weight")->data);
+    CHECK((*table)[0] > plain[0] && (*table)[256] == plain[1]);
+    for (const std::string& each : {whole, parts, path, options.checkpoint}) std::remove(each.c_str());
+}
+
+TEST(damaged_gram_matrices_are_refused) {
+    const std::string triangles = temporary("quant-test-triangles"), path = temporary("quant-test-damaged.gguf");
+    const std::vector<GramSite> sites = {{{"a", "b"}, 2, 0}};
+    const auto write = [&](const std::vector<float>& values) {
+        std::ofstream(triangles, std::ios::binary | std::ios::trunc).write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * 4));
+        return write_grams(path, triangles, sites, {"", "", "", 1, 1, 0}, true);
+    };
+    CHECK(!write({1, 2}));
+    for (const std::vector<float>& values : {std::vector<float>{1, NAN, 1}, {-1, 0, 1}, {1, 0, INFINITY}}) {
+        CHECK(write(values));
+        const auto file = GramFile::open(path);
+        CHECK(file);
+        CHECK(!file->read(*file->find("b")));
+    }
+    CHECK(write({1, 2, 3}));
+    const auto file = GramFile::open(path);
+    CHECK(file);
+    const auto gram = file->read(*file->find("a"));
+    CHECK(gram && *gram == (std::vector<float>{1, 2, 2, 3}));
+    CHECK(!GramFile::open(kTiny));
+    std::remove(triangles.c_str());
+    std::remove(path.c_str());
 }
 
 // The reference: an importance matrix of 40 windows, made by another program from the text that the bundled model was
