@@ -27,6 +27,11 @@ public:
     virtual void choose(int64_t j, int64_t r, const float* target, const float* metric, float* value) = 0;
     // Lowers value A valueᵀ - 2 linear valueᵀ from the codes and values there are. False: nothing changed.
     virtual bool improve(int64_t j, int64_t r, const float* linear, const float* metric, float* value) = 0;
+    // Multiplies the scale of `block` of the tile's row r by about `factor`, in its bytes, and writes the values that its codes then
+    // have. False: the format has no scale that stands for all of a block, and nothing changed.
+    virtual bool rescale(const RowPlace&, int64_t /*block*/, int64_t /*r*/, double /*factor*/, uint8_t* /*bytes*/, float* /*values*/) {
+        return false;
+    }
     // Writes the codes of a block.
     virtual void put(int64_t block, int64_t r, uint8_t* bytes) const = 0;
 };

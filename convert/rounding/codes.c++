@@ -153,29 +153,29 @@ using Table = std::array<CodePlanes, kFormatCount>;
 
 Table make_table() {
     Table table;
-    const auto set = [&](FormatSlot slot, int levels, bool uniform, void (*put)(const uint8_t*, uint8_t*), int span = 0) {
-        table[static_cast<size_t>(slot)] = {levels, uniform, span, put};
+    const auto set = [&](FormatSlot slot, int levels, bool uniform, void (*put)(const uint8_t*, uint8_t*), int span = 0, int scale_bytes = 0) {
+        table[static_cast<size_t>(slot)] = {levels, uniform, span, scale_bytes, put};
     };
-    set(FormatSlot::q8_0, 255, true, put_q8_0);
-    set(FormatSlot::q4_0, 16, true, put_q4_0);
+    set(FormatSlot::q8_0, 255, true, put_q8_0, 0, 2);
+    set(FormatSlot::q4_0, 16, true, put_q4_0, 0, 2);
     set(FormatSlot::q4_1, 16, true, put_q4_1);
-    set(FormatSlot::q5_0, 32, true, put_q5_0);
+    set(FormatSlot::q5_0, 32, true, put_q5_0, 0, 2);
     set(FormatSlot::q5_1, 32, true, put_q5_1);
     set(FormatSlot::q2_k, 4, true, put_q2_k, 16);
     set(FormatSlot::q3_k, 8, true, put_q3_k, 16);
     set(FormatSlot::q4_k, 16, true, put_q4_k, 32);
     set(FormatSlot::q5_k, 32, true, put_q5_k, 32);
     set(FormatSlot::q6_k, 64, true, put_q6_k, 16);
-    set(FormatSlot::iq4_nl, 16, false, put_iq4_nl);
+    set(FormatSlot::iq4_nl, 16, false, put_iq4_nl, 0, 2);
     set(FormatSlot::iq4_xs, 16, false, put_iq4_xs, 32);
     set(FormatSlot::tq1_0, 3, true, put_tq1_0);
     set(FormatSlot::tq2_0, 3, true, put_tq2_0);
     set(FormatSlot::mxfp4, 16, false, put_mxfp4);
     set(FormatSlot::nvfp4, 16, false, put_nvfp4, 16);
-    set(FormatSlot::q1_0, 2, true, put_q1_0);
-    set(FormatSlot::q2_0, 3, true, put_q2_0);
-    set(FormatSlot::l4, 16, false, put_l4);
-    set(FormatSlot::nf4, 16, false, put_nf4);
+    set(FormatSlot::q1_0, 2, true, put_q1_0, 0, 2);
+    set(FormatSlot::q2_0, 3, true, put_q2_0, 0, 2);
+    set(FormatSlot::l4, 16, false, put_l4, 0, 2);
+    set(FormatSlot::nf4, 16, false, put_nf4, 0, 4);
     set(FormatSlot::nf4_dq, 16, false, put_nf4_dq);
     set(FormatSlot::fp8_e4m3, 256, false, put_fp8);
     set(FormatSlot::fp8_e4m3_row, 256, false, put_fp8_row);
@@ -186,7 +186,8 @@ Table make_table() {
     QUANT_PALETTES(PALETTE)
 #undef PALETTE
     [&]<size_t... index>(std::index_sequence<index...>) {
-        (set(static_cast<FormatSlot>(static_cast<size_t>(FormatSlot::affine) + index), 1 << affine_layout(index).bits, true, put_affine<index>), ...);
+        (set(static_cast<FormatSlot>(static_cast<size_t>(FormatSlot::affine) + index), 1 << affine_layout(index).bits, true, put_affine<index>, 0,
+             affine_layout(index).group && !affine_layout(index).zero ? 2 : 0), ...);
     }(std::make_index_sequence<kAffineCount>());
     return table;
 }

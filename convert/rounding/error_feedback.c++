@@ -19,6 +19,8 @@ namespace quant {
 namespace {
 
 constexpr int64_t kRows = kLanes;  // of a tile
+constexpr int64_t kMostBlock = 256;
+constexpr double kLeastFactor = 0.7;  // by which a scale changes afterwards at most
 constexpr int64_t kSpan = 256;     // columns whose errors are collected before they move on
 
 // y[k] -= sum over j of e[j] * m[j * stride + k], for `count` columns of a tile.
@@ -104,7 +106,7 @@ public:
         count_ = std::min(kRows, p_.rows - first);
         load(weights_);
         feed_back(blocks);
-        if (p_.options.sweeps > 0) descend();
+        if (p_.options.sweeps > 0) descend(blocks);
         for (int64_t r = 0; r < count_; ++r)
             for (int64_t b = 0; b < p_.cols / p_.format.block; ++b)
                 chooser_->put(b, r, blocks + r * row_bytes() + p_.format.row_bytes(b * p_.format.block));
@@ -179,7 +181,7 @@ private:
     }
 
     // Coordinate descent on the whole objective: each unit to the best codes given all others, some rounds.
-    void descend() {
+    void descend(uint8_t* blocks) {
         std::vector<float>& slope = weights_;  // (w - value) H, per row
         std::vector<float> difference(cells());
         load(slope);
@@ -191,8 +193,51 @@ private:
                            p_.cols, count, p_.cols);
         }
         for (int64_t j = 0; j < p_.cols; ++j) subtract_damping(j, difference.data() + j * kRows, slope);
-        for (int sweep = 0; sweep < p_.options.sweeps; ++sweep)
+        const auto sweep = [&] {
             for (int64_t j = 0; j < p_.cols; j += p_.unit) improve_unit(j, slope);
+        };
+        for (int i = 0; i < p_.options.sweeps; ++i) sweep();
+        for (int i = 0; i < p_.options.refits; ++i) {
+            for (int64_t block = 0; block < p_.cols / p_.format.block; ++block)
+                if (!refit_scales(block, slope, difference, blocks)) return;
+            sweep();
+        }
+    }
+
+    // The scales of one block of each row that are best for its codes and all other blocks: with v its values, e the error of
+    // the row, v (1 + d) is best for d = (e H v) / (v H v). False: the format has no such scales.
+    bool refit_scales(int64_t block, std::vector<float>& slope, std::vector<float>& change, uint8_t* blocks) {
+        const int64_t n = p_.format.block, begin = block * n;
+        double gain[kRows] = {}, cost[kRows] = {};
+        for (int64_t j = begin; j < begin + n; ++j) {
+            const float* own = value_.data() + j * kRows;
+            float turned[kRows] = {};  // (H v) at j
+            for (int64_t k = begin; k < begin + n; ++k) {
+                const float h = j == k ? p_.diagonal[static_cast<size_t>(j)] : p_.gram[static_cast<size_t>(j * p_.cols + k)];
+                for (int64_t r = 0; r < kRows; ++r) turned[r] += h * value_[static_cast<size_t>(k * kRows + r)];
+            }
+            for (int64_t r = 0; r < kRows; ++r) {
+                gain[r] += static_cast<double>(own[r]) * static_cast<double>(slope[static_cast<size_t>(j * kRows + r)]);
+                cost[r] += static_cast<double>(own[r]) * static_cast<double>(turned[r]);
+            }
+        }
+        std::fill_n(change.begin() + begin * kRows, n * kRows, 0.0f);
+        for (int64_t r = 0; r < count_; ++r) {
+            const double factor = cost[r] > 0 ? 1 + gain[r] / cost[r] : 1;
+            if (!(factor > kLeastFactor && factor < 1 / kLeastFactor)) continue;
+            uint8_t* row = blocks + r * row_bytes();
+            const RowPlace place{p_.head, row, p_.cols, p_.group, first_ + r, begin};
+            float values[kMostBlock];
+            if (!chooser_->rescale(place, block, r, factor, row + p_.format.row_bytes(begin), values)) return false;
+            for (int64_t k = 0; k < n; ++k) {
+                const auto at = static_cast<size_t>((begin + k) * kRows + r);
+                change[at] = values[k] - value_[at];
+                value_[at] = values[k];
+            }
+        }
+        subtract_outer(slope.data(), change.data() + begin * kRows, p_.gram.data() + begin * p_.cols, p_.cols, n, p_.cols);
+        for (int64_t j = begin; j < begin + n; ++j) subtract_damping(j, change.data() + j * kRows, slope);
+        return true;
     }
 
     // What the damped H has more than H on its diagonal.

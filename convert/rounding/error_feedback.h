@@ -15,6 +15,7 @@ namespace quant {
 struct FeedbackOptions {
     double damping = 0.01;  // of the mean of H's diagonal
     int sweeps = 3;         // of coordinate descent over the codes afterwards, on the same objective; 0: none
+    int refits = 2;         // of the blocks' scales to the codes then, each with one more sweep; none without sweeps
 };
 
 // w [rows, cols] -> blocks, format.tensor_bytes(cols, rows, group); group 0: one table for all rows. gram [cols, cols]. Rows are independent: the same

@@ -5,8 +5,10 @@
 #include <numeric>
 #include <vector>
 
+#include "base/bytes.h"
 #include "convert/rounding/chooser.h"
 #include "convert/rounding/codes.h"
+#include "formats/half.h"
 
 namespace quant {
 
@@ -53,6 +55,18 @@ public:
         if (better == code) return false;
         code = better;
         *value = found;
+        return true;
+    }
+
+    bool rescale(const RowPlace& place, int64_t block, int64_t r, double factor, uint8_t* bytes, float* values) override {
+        if (planes_.scale_bytes == 0) return false;
+        const bool half = planes_.scale_bytes == 2;
+        const double scale = factor * static_cast<double>(half ? f16_to_f32(load<uint16_t>(bytes)) : load<float>(bytes));
+        if (half) store(bytes, f32_to_f16(static_cast<float>(scale)));
+        else store(bytes, static_cast<float>(scale));
+        read(place, block, r, bytes);
+        put(block, r, bytes);
+        format_.decode(format_.plain() ? nullptr : &place, bytes, values, block_);
         return true;
     }
 

@@ -58,19 +58,21 @@ Fit fit_of(const float* x, const float* h, const uint8_t* codes) {
 }
 
 // With the best scale for given codes the error falls by product^2 / square: the largest is the best. Clips the largest
-// weights down to 0.6 of them, or leaves room above; each start is fitted twice.
-float best_scale(const float* x, const float* h, float absmax, uint8_t* codes) {
+// weights down to 0.6 of them, or leaves room above; each start is fitted twice. `signs`: negative ones too,
+// for the levels are not symmetric.
+float best_scale(const float* x, const float* h, float absmax, bool signs, uint8_t* codes) {
     float best = absmax;
     double most = -1;
     uint8_t tried[kBlock];
-    for (int step = 0; step <= 20; ++step) {
-        float scale = absmax * (0.6f + 0.025f * static_cast<float>(step));
+    for (int step = 0; step < (signs ? 42 : 21); ++step) {
+        float scale = absmax * (0.6f + 0.025f * static_cast<float>(step % 21));
+        if (step > 20) scale = -scale;
         for (int pass = 0; pass < 2; ++pass) {
             nearest_codes(x, inverse_of(scale), tried);
             const Fit fit = fit_of(x, h, tried);
             if (!(fit.square > 0)) break;
             scale = static_cast<float>(fit.product / fit.square);
-            if (!(scale > 0) || !std::isfinite(scale)) break;
+            if (!(std::fabs(scale) > 0) || (scale < 0 && !signs) || !std::isfinite(scale)) break;
             const double gain = fit.product / fit.square * fit.product;
             if (gain <= most) continue;
             most = gain;
@@ -82,14 +84,14 @@ float best_scale(const float* x, const float* h, float absmax, uint8_t* codes) {
     return best;
 }
 
-// Scale and codes of one block.
-float choose(const float* x, const float* importance, uint8_t* codes) {
+// Scale and codes of one block. Codes for scales (NF4_DQ) suit scales of one sign.
+float choose(const float* x, const float* importance, bool signs, uint8_t* codes) {
     const float absmax = absmax_of(x);
     if (importance && absmax > 1e-30f) {
         // Rows of weights that nothing reads would leave the scale open.
         bool any = false;
         for (int i = 0; i < kBlock; ++i) any = any || (importance[i] > 0 && x[i] != 0);
-        if (any) return best_scale(x, importance, absmax, codes);
+        if (any) return best_scale(x, importance, absmax, signs, codes);
     }
     nearest_codes(x, inverse_of(absmax), codes);
     return absmax;
@@ -171,7 +173,7 @@ void build_nf4_dq_head(const HeadInput& in, uint8_t* head) {
             const float* importance = in.importance_of(r);
             for (int64_t b = 0; b < per_row; ++b)
                 scales[static_cast<size_t>(r * per_row + b)] =
-                    choose(row.data() + b * kBlock, importance ? importance + b * kBlock : nullptr, codes);
+                    choose(row.data() + b * kBlock, importance ? importance + b * kBlock : nullptr, false, codes);
         }
     });
     double sum = 0;
@@ -208,7 +210,7 @@ void encode_nf4(const RowPlace*, const float* x, const float* importance, uint8_
     auto* block = reinterpret_cast<BlockNF4*>(row);
     uint8_t codes[kBlock];
     for (int64_t i = 0; i < n; i += kBlock, ++block) {
-        store(block->absmax, choose(x + i, importance ? importance + i : nullptr, codes));
+        store(block->absmax, choose(x + i, importance ? importance + i : nullptr, true, codes));
         store_codes(codes, block->qs);
     }
 }
@@ -224,7 +226,7 @@ void encode_nf4_dq(const RowPlace* place, const float* x, const float* importanc
     for (int64_t i = 0; i < n; i += kBlock, ++block) {
         const int64_t number = (place->row * place->cols + place->col + i) / kBlock;
         const auto nested = load<float>(place->head + HeadNF4_DQ::kNested + 4 * static_cast<uint64_t>(number / HeadNF4_DQ::kNestedBlock));
-        const float scale = choose(x + i, importance ? importance + i : nullptr, codes);
+        const float scale = choose(x + i, importance ? importance + i : nullptr, false, codes);
         block->code = nearest_in(map, (scale - offset) * inverse_of(nested));
         if (importance) nearest_codes(x + i, inverse_of(HeadNF4_DQ::absmax(place->head, number, block->code)), codes);
         store_codes(codes, block->qs);
