@@ -80,36 +80,48 @@ double RangeObserver::least_squares() const {
     return best;
 }
 
-// For each number of bins kept: P is their histogram with all behind added to the last, Q the kept ones spread evenly over as
-// many levels as int8 has, over the bins that hold something.
+// For each clip, D(P || Q) over all bins: P is the histogram, Q what it is after rounding. What rounds to one code is spread
+// evenly over the filled bins that do, and the last code gets what lies behind the clip too, whose own bins Q then leaves
+// empty; one more value in every bin keeps that finite. Values count by their size: counted by number (the usual form, made for outputs of ReLU) the many values next to zero decide,
+// a clip costs next to nothing, and the inputs of a language model's down projection lose their large values. KL divergence of
+// the bundled model, 16 windows: by number 0.077, by size 0.0055, by square 0.0102; least squares 0.0052, min-max 0.0120.
 double RangeObserver::least_divergence() const {
-    constexpr size_t kSteps = kLevels + 1;
-    const auto all = static_cast<double>(std::accumulate(counts_.begin(), counts_.end(), uint64_t{0}));
+    constexpr size_t kLeast = 128, kStep = 16;  // bins kept
+    std::vector<double> mass(kBins), one(kBins);  // of all values in a bin, of a single one
+    for (size_t b = 0; b < kBins; ++b) {
+        one[b] = static_cast<double>(b) + 0.5;
+        mass[b] = static_cast<double>(counts_[b]) * one[b];
+    }
+    const double all = std::accumulate(mass.begin(), mass.end(), 0.0);
+    const double smoothed = (all + std::accumulate(one.begin(), one.end(), 0.0)) / all;
     double best = largest_, least = INFINITY;
-    for (size_t kept = kSteps; kept <= kBins; kept += kSteps / 8) {
-        double inside = 0;
-        for (size_t b = 0; b < kept; ++b) inside += static_cast<double>(counts_[b]);
-        if (inside == 0) continue;
-        double divergence = 0;
-        for (size_t level = 0; level < kSteps; ++level) {
-            const size_t first = level * kept / kSteps, last = (level + 1) * kept / kSteps;
+    for (size_t kept = kLeast; kept <= kBins; kept += kStep) {
+        const double clip = std::min(largest_, static_cast<double>(kept) * width()), step = clip / kLevels;
+        const auto code = [&](size_t b) { return std::min(kLevels, static_cast<int>(std::lround((static_cast<double>(b) + 0.5) * width() / step))); };
+        double behind = 0, divergence = 0;
+        for (size_t b = kept; b < kBins; ++b) {
+            behind += mass[b];
+            if (mass[b] > 0) divergence += mass[b] * std::log(mass[b] * smoothed / one[b]);
+        }
+        for (size_t first = 0, end = 0; first < kept; first = end) {
+            const int own = code(first);
             double sum = 0, filled = 0;
-            for (size_t b = first; b < last; ++b) {
-                sum += static_cast<double>(counts_[b]);
-                filled += counts_[b] > 0;
+            for (end = first; end < kept && code(end) == own; ++end) {
+                sum += mass[end];
+                filled += mass[end] > 0;
             }
-            for (size_t b = first; b < last; ++b) {
-                const double p = (static_cast<double>(counts_[b]) + (b + 1 == kept ? all - inside : 0)) / all;
-                if (p == 0) continue;
-                const double q = counts_[b] > 0 ? sum / filled / inside : 1e-9;
-                divergence += p * std::log(p / q);
+            if (end == kept) {  // where nothing else is, what was clipped lies in the last bin
+                sum += behind;
+                filled = std::max(filled, 1.0);
             }
+            for (size_t b = first; b < end; ++b)
+                if (mass[b] > 0) divergence += mass[b] * std::log(mass[b] * smoothed / (sum / filled + one[b]));
         }
         if (divergence < least) {
             least = divergence;
-            best = std::min(largest_, static_cast<double>(kept) * width());
+            best = clip;
         }
-        if (static_cast<double>(kept) * width() >= largest_) break;
+        if (static_cast<double>(kept) * width() > largest_) break;
     }
     return best;
 }
