@@ -1,6 +1,6 @@
 // The encoders of unweighted.h for AVX2.
 #if defined(__x86_64__) && !defined(QUANT_SANITIZED)
-#include "formats/unweighted_affine.h"
+#include "formats/unweighted_q2k.h"
 
 namespace quant {
 

@@ -1,5 +1,5 @@
 // The encoders of unweighted.h for any processor, and the choice between them.
-#include "formats/unweighted_affine.h"
+#include "formats/unweighted_q2k.h"
 
 namespace quant {
 

@@ -24,18 +24,11 @@ constexpr AffineLanes affine_lanes(double first, double last) {
 }
 struct Q4KShape {
     static constexpr int kSub = 32, kTop = 15, kMost = 63, kFraction = 10, kRounds = 4;
-    static constexpr bool kRing = true;  // whether every second round tries integers further away
     static constexpr AffineLanes kLanesToTry = affine_lanes(-0.018, 0.062);
 };
 struct Q5KShape {
     static constexpr int kSub = 32, kTop = 31, kMost = 63, kFraction = 9, kRounds = 7;
-    static constexpr bool kRing = true;  // whether every second round tries integers further away
     static constexpr AffineLanes kLanesToTry = affine_lanes(-0.012, 0.030);
-};
-struct Q2KShape {
-    static constexpr int kSub = 16, kTop = 3, kMost = 15, kFraction = 12, kRounds = 5;
-    static constexpr bool kRing = false;  // whether every second round tries integers further away
-    static constexpr AffineLanes kLanesToTry = affine_lanes(-0.05, 0.20);
 };
 
 // Sums over N numbers for the codes (x - offset) * factor / 2^(15 + FRACTION), rounded, within [0, TOP].
@@ -191,7 +184,7 @@ QUANT_INLINE AffineChoice<Shape> best_affine_super(const float* x, int16_t* code
         next.d = d, next.dmin = dmin;
         float cost = 0;
         for (int j = 0; j < kSubs; ++j) {
-            const ScaleAndMin chosen = choose_pair<Shape>(sub[j], d.value, dmin.value, Shape::kRing && round % 2 != 0 ? 1 : 0);
+            const ScaleAndMin chosen = choose_pair<Shape>(sub[j], d.value, dmin.value, round % 2);
             next.scale[j] = chosen.scale;
             next.min[j] = chosen.min;
             cost += chosen.cost;
@@ -257,13 +250,6 @@ void q5_k_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
         store_pairs(best.scale, best.min, block.scales);
         store_nibbles(code, block.qs);
         store_bits(code, 4, block.qh);
-    });
-}
-
-void q2_k_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
-    affine_row<Q2KShape, BlockQ2_K>(x, blocks, n, thorough, [](const auto& best, BlockQ2_K& block, const int16_t* code) QUANT_LAMBDA {
-        for (int j = 0; j < 16; ++j) block.scales[j] = static_cast<uint8_t>(best.scale[j] | best.min[j] << 4);
-        store_planes(code, block.qs);
     });
 }
 
@@ -339,8 +325,6 @@ void tq2_0_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
         store_planes(code, block->qs);
     }
 }
-
-constexpr UnweightedEncoders kEncoders = {q8_0_row, q4_0_row, q5_0_row, q6_k_row, q3_k_row, q4_k_row, q5_k_row, q2_k_row, tq2_0_row, iq4_nl_row};
 
 }  // namespace
 }  // namespace quant
