@@ -107,17 +107,16 @@ void gemv_affine(const MatmulArgs& args) {
 template <class C, Style style>
 constexpr PanelKind affine_kind() {
     PanelKind kind;
-    if (style == Style::pairs16) {
-        kind.is_signed = kind.signed_minimum = C::kMax == 128;
-        kind.max = kind.is_signed ? 0 : C::kMax <= 15 ? 15 : C::kMax;
-    }
-    return kind;
+    kind.minimum = true;
+    kind.is_signed = style == Style::pairs16 && C::kMax == 128;
+    return style == Style::pairs16 && !kind.is_signed ? summed_in_16(kind, C::kMax, 0) : kind;
 }
 
 // 256 weights (or fewer) of a row from column k on.
 template <class C, Style style>
 inline void unpack_affine(const AffineLayout& layout, const uint8_t* row, int64_t k, int groups, RowPart& part) {
     constexpr bool kRaised = C::kMax == 128 && style == Style::sums32;
+    constexpr int kShift = kRaised ? -128 : affine_kind<C, style>().center;
     auto* scale = reinterpret_cast<float*>(&part.scale);
     auto* minimum = reinterpret_cast<float*>(part.minimum);
     const int per = layout.group ? layout.group / 32 : groups;
@@ -125,7 +124,7 @@ inline void unpack_affine(const AffineLayout& layout, const uint8_t* row, int64_
     for (int g = 0; g < groups; g += per) {
         AffineLine line = line_at<C>(layout, layout.group ? at : row);
         if (layout.group) at += layout.header();
-        if (kRaised) line.base -= 128 * line.step;
+        line.base += kShift * line.step;
         for (int i = g; i < g + per; ++i, at += 4 * C::kBits) {
             const __m256i codes = C::codes(at);
             part.codes[i] = kRaised ? _mm256_xor_si256(codes, _mm256_set1_epi8(static_cast<char>(128))) : codes;
@@ -152,7 +151,7 @@ void decode_affine_panel(const MatmulArgs& args, const AffineLayout& layout, con
                 for (int i = 0; i < 8; ++i) rows8[i] = member(part[i]);
                 transpose8(rows8, static_cast<uint8_t*>(out), 64);
             };
-            for (int g = 0; g < groups; ++g) turn([g](const RowPart& p) { return p.codes[g]; }, panel.codes + (first + g) * 32 * kRows + 32 * half);
+            turn_codes<affine_kind<C, style>().is_signed>(part, groups, first, half, panel);
             // Past the last group these write into rows of the panel that are not read.
             turn([](const RowPart& p) { return p.scale; }, &panel.scale[first][8 * half]);
             turn([](const RowPart& p) { return p.minimum[0]; }, &panel.minimum[first][8 * half]);

@@ -1,9 +1,12 @@
 // Block formats times many activation rows (AVX2): the inner loop over the panels of avx2_panel.h. Included by AVX2
 // files only, everything in an unnamed namespace.
 //
-// vpmaddubsw multiplies four broadcast activation bytes into 8 rows, vpmaddwd adds each row's two halves.
-// Codes of at most 15 stay in int16 for a whole group of 32: 8 steps * 2 * 15 * 127 < 2^15; 31: half a group; 63: two
-// steps; 127: one. Signed codes and their activations are widened to int16, for vpmaddwd alone.
+// vpmaddubsw multiplies four broadcast activation bytes into 8 rows, two sums per row that stay in int16 for the kind's
+// steps; vpmaddwd adds them, times the integer scale where there is one. Where the kind has a center, a run of steps starts
+// at -center * sum of x instead of 0. Signed codes and their activations are widened to int16, for vpmaddwd alone.
+//
+// The instructions are written out because their order decides: compilers regroup integer additions into trees that spill,
+// and move what must wait for a register before what could run. One statement is a column of a step.
 #pragma once
 
 #include "kernels/avx2_panel.h"
@@ -11,21 +14,16 @@
 namespace quant {
 namespace {
 
-// Steps of four k that stay in int16.
-constexpr int steps_in_16(PanelKind kind) { return kind.max <= 15 ? 8 : kind.max <= 31 ? 4 : kind.max <= 63 ? 2 : 1; }
-
 // Activations of a tile of `columns` rows, one group of 32 after the other, so that a single pointer walks through them:
-// kSteps times the four codes (or two widened ones) of each row, then each row's scale, then each row's sum or both sums.
+// kSteps times the four codes (or two widened ones) of each row, kStarts times what each row's runs of steps start at, then
+// each row's scale, then each row's sum or both sums.
 template <PanelKind kind>
 struct Packed {
     static constexpr int kSteps = kind.is_signed ? 16 : 8;
-    static constexpr int kSums = kind.per16() ? 2 : 1;
-    static constexpr int kWords = kSteps + 1 + kSums;  // per row and group
+    static constexpr int kStarts = kind.center ? 8 / kind.steps : 0;
+    static constexpr int kSums = !kind.minimum ? 0 : kind.per16() ? 2 : 1;
+    static constexpr int kWords = kSteps + kStarts + 1 + kSums;  // per row and group
 };
-
-// Makes the compiler finish this sum before the next: GCC would regroup integer additions into a tree, whose leaves do
-// not fit the registers.
-inline void keep_here(__m256i& v) { __asm__("" : "+x"(v)); }
 
 struct alignas(32) Words8 {
     int32_t of[8][8];
@@ -61,14 +59,21 @@ inline void pack_tile(const Q8Matrix& q, int64_t t, int64_t columns, int64_t k, 
         } else {
             const Words8 words = turned(codes);
             for (int i = 0; i < 8; ++i) store8(words.of[i], out + i * columns);
+            for (int run = 0; run < P::kStarts; ++run) {
+                __m256i sum = _mm256_setzero_si256();
+                for (int i = run * kind.steps; i < (run + 1) * kind.steps; ++i)
+                    sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_set1_epi8(1), load256(words.of[i])));
+                const __m256i start = _mm256_mullo_epi16(sum, _mm256_set1_epi16(-kind.center));
+                _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + (8 + run) * columns), start);
+            }
         }
-        auto* rest = reinterpret_cast<float*>(out + P::kSteps * columns);
+        auto* rest = reinterpret_cast<float*>(out + (P::kSteps + P::kStarts) * columns);
         for (int64_t i = 0; i < columns; ++i) {
             const int64_t first = (t + i) * cols + at;
             rest[i] = q.scales[first / 32];
             if constexpr (P::kSums == 1) {
                 rest[columns + i] = q.block_sums[first / 32];
-            } else {
+            } else if constexpr (P::kSums == 2) {
                 rest[columns + i] = q.sums[first / 16];
                 rest[2 * columns + i] = q.sums[first / 16 + 1];
             }
@@ -76,121 +81,207 @@ inline void pack_tile(const Q8Matrix& q, int64_t t, int64_t columns, int64_t k, 
     }
 }
 
-// int32 sums of kSteps * 4 columns: sum[half][t] over both halves of 8 rows; multipliers are 1 or the integer scales.
-template <PanelKind kind, int kSteps, int kColumns>
-inline void multiply_steps(const __m256i* w, const int32_t* x, const __m256i (&factor)[2], bool add, __m256i (&sum)[2][kColumns]) {
-    constexpr int kTogether = steps_in_16(kind) < kSteps ? steps_in_16(kind) : kSteps;
-#pragma GCC unroll 8
-    for (int s = 0; s < kSteps; s += kTogether) {
-        __m256i pairs[2][kColumns];
-#pragma GCC unroll 8
-        for (int i = 0; i < kTogether; ++i) {
-            const __m256i w0 = _mm256_load_si256(w + 2 * (s + i)), w1 = _mm256_load_si256(w + 2 * (s + i) + 1);
-#pragma GCC unroll 8
-            for (int t = 0; t < kColumns; ++t) {
-                const __m256i xt = _mm256_set1_epi32(x[(s + i) * kColumns + t]);
-                const __m256i p0 = _mm256_maddubs_epi16(w0, xt), p1 = _mm256_maddubs_epi16(w1, xt);
-                pairs[0][t] = i ? _mm256_add_epi16(pairs[0][t], p0) : p0;
-                pairs[1][t] = i ? _mm256_add_epi16(pairs[1][t], p1) : p1;
-                keep_here(pairs[0][t]);
-                keep_here(pairs[1][t]);
-            }
-        }
-#pragma GCC unroll 8
-        for (int t = 0; t < kColumns; ++t) {
-            const __m256i s0 = _mm256_madd_epi16(pairs[0][t], factor[0]), s1 = _mm256_madd_epi16(pairs[1][t], factor[1]);
-            sum[0][t] = s || add ? _mm256_add_epi32(sum[0][t], s0) : s0;
-            sum[1][t] = s || add ? _mm256_add_epi32(sum[1][t], s1) : s1;
-            keep_here(sum[0][t]);
-            keep_here(sum[1][t]);
-        }
-    }
+// Eight rows of the panel and the other eight, for one column.
+struct Pair {
+    __m256i low, high;
+};
+// Where such a pair lies in memory; for a type that covers what an instruction reads there.
+struct alignas(32) Half32 {
+    int32_t of[8];
+};
+struct Pair32 {
+    Half32 low, high;
+};
+inline const Pair32& pair_at(const void* at) { return *static_cast<const Pair32*>(at); }
+
+// sum = products of two vectors of codes and the activation's word.
+inline void multiply_first(const Pair& w, const int32_t& x, Pair& sum) {
+    __asm__ volatile("vpbroadcastd %[x], %[high]\n\t"
+                     "vpmaddubsw %[high], %[w0], %[low]\n\t"
+                     "vpmaddubsw %[high], %[w1], %[high]"
+                     : [low] "=&x"(sum.low), [high] "=&x"(sum.high)
+                     : [w0] "x"(w.low), [w1] "x"(w.high), [x] "m"(x));
+}
+// The same, started at `start`.
+inline void multiply_from(const Pair& w, const int32_t& x, const int32_t& start, Pair& sum) {
+    __m256i a, b;
+    __asm__ volatile("vpbroadcastd %[start], %[high]\n\t"
+                     "vpbroadcastd %[x], %[a]\n\t"
+                     "vpmaddubsw %[a], %[w0], %[b]\n\t"
+                     "vpmaddubsw %[a], %[w1], %[a]\n\t"
+                     "vpaddw %[b], %[high], %[low]\n\t"
+                     "vpaddw %[a], %[high], %[high]"
+                     : [low] "=&x"(sum.low), [high] "=&x"(sum.high), [a] "=&x"(a), [b] "=&x"(b)
+                     : [w0] "x"(w.low), [w1] "x"(w.high), [x] "m"(x), [start] "m"(start));
+}
+inline void multiply_add(const Pair& w, const int32_t& x, Pair& sum) {
+    __m256i a, b;
+    __asm__ volatile("vpbroadcastd %[x], %[a]\n\t"
+                     "vpmaddubsw %[a], %[w0], %[b]\n\t"
+                     "vpmaddubsw %[a], %[w1], %[a]\n\t"
+                     "vpaddw %[b], %[low], %[low]\n\t"
+                     "vpaddw %[a], %[high], %[high]"
+                     : [low] "+x"(sum.low), [high] "+x"(sum.high), [a] "=&x"(a), [b] "=&x"(b)
+                     : [w0] "x"(w.low), [w1] "x"(w.high), [x] "m"(x));
+}
+// The same for codes in int16, sums in int32.
+inline void multiply_wide_first(const Pair& w, const int32_t& x, Pair& sum) {
+    __asm__ volatile("vpbroadcastd %[x], %[high]\n\t"
+                     "vpmaddwd %[high], %[w0], %[low]\n\t"
+                     "vpmaddwd %[high], %[w1], %[high]"
+                     : [low] "=&x"(sum.low), [high] "=&x"(sum.high)
+                     : [w0] "x"(w.low), [w1] "x"(w.high), [x] "m"(x));
+}
+inline void multiply_wide_add(const Pair& w, const int32_t& x, Pair& sum) {
+    __m256i a, b;
+    __asm__ volatile("vpbroadcastd %[x], %[a]\n\t"
+                     "vpmaddwd %[a], %[w0], %[b]\n\t"
+                     "vpmaddwd %[a], %[w1], %[a]\n\t"
+                     "vpaddd %[b], %[low], %[low]\n\t"
+                     "vpaddd %[a], %[high], %[high]"
+                     : [low] "+x"(sum.low), [high] "+x"(sum.high), [a] "=&x"(a), [b] "=&x"(b)
+                     : [w0] "x"(w.low), [w1] "x"(w.high), [x] "m"(x));
+}
+// int16 pairs times `factor`, to int32.
+inline void widen(const Pair32& factor, Pair& sum) {
+    __asm__ volatile("vpmaddwd %[factor0], %[low], %[low]\n\t"
+                     "vpmaddwd %[factor1], %[high], %[high]"
+                     : [low] "+x"(sum.low), [high] "+x"(sum.high)
+                     : [factor0] "m"(factor.low), [factor1] "m"(factor.high));
+}
+inline void add_to(const Pair32& more, Pair& sum) {
+    __asm__ volatile("vpaddd %[more0], %[low], %[low]\n\t"
+                     "vpaddd %[more1], %[high], %[high]"
+                     : [low] "+x"(sum.low), [high] "+x"(sum.high)
+                     : [more0] "m"(more.low), [more1] "m"(more.high));
+}
+inline void keep(const Pair& sum, Pair32& out) {
+    __asm__ volatile("vmovdqa %[low], %[out0]\n\t"
+                     "vmovdqa %[high], %[out1]"
+                     : [out0] "=m"(out.low), [out1] "=m"(out.high)
+                     : [low] "x"(sum.low), [high] "x"(sum.high));
+}
+// sum = total + scale * xs * sum, as floats.
+inline void scale_sum(const Pair& scale, const float& xs, const Pair32& total, Pair& sum) {
+    __m256i a, b;
+    __asm__ volatile("vbroadcastss %[xs], %[a]\n\t"
+                     "vcvtdq2ps %[low], %[low]\n\t"
+                     "vcvtdq2ps %[high], %[high]\n\t"
+                     "vmulps %[a], %[s0], %[b]\n\t"
+                     "vmulps %[a], %[s1], %[a]\n\t"
+                     "vfmadd213ps %[total0], %[b], %[low]\n\t"
+                     "vfmadd213ps %[total1], %[a], %[high]"
+                     : [low] "+x"(sum.low), [high] "+x"(sum.high), [a] "=&x"(a), [b] "=&x"(b)
+                     : [s0] "x"(scale.low), [s1] "x"(scale.high), [xs] "m"(xs), [total0] "m"(total.low), [total1] "m"(total.high));
+}
+inline void add_minimum(const Pair32& minimum, const float& x, Pair& sum) {
+    __m256i a;
+    __asm__ volatile("vbroadcastss %[x], %[a]\n\t"
+                     "vfmadd231ps %[minimum0], %[a], %[low]\n\t"
+                     "vfmadd231ps %[minimum1], %[a], %[high]"
+                     : [low] "+x"(sum.low), [high] "+x"(sum.high), [a] "=&x"(a)
+                     : [minimum0] "m"(minimum.low), [minimum1] "m"(minimum.high), [x] "m"(x));
 }
 
-// The same for 32 columns of signed codes.
-template <int kColumns>
-inline void multiply_wide(const __m256i* w, const int32_t* x, __m256i (&sum)[2][kColumns]) {
-#pragma GCC unroll 16
-    for (int s = 0; s < 16; ++s) {
-        __m256i w0 = _mm256_load_si256(w + s / 2 * 2), w1 = _mm256_load_si256(w + s / 2 * 2 + 1);
-        if (s % 2 == 0) w0 = _mm256_slli_epi16(w0, 8), w1 = _mm256_slli_epi16(w1, 8);
-        w0 = _mm256_srai_epi16(w0, 8), w1 = _mm256_srai_epi16(w1, 8);
+inline Pair load_pair(const void* at) {
+    const auto* v = static_cast<const __m256i*>(at);
+    return {_mm256_load_si256(v), _mm256_load_si256(v + 1)};
+}
+
+// Sums of kSteps * 4 columns that stay in int16.
+template <int kSteps, bool centered, int kColumns>
+inline void run_steps(const uint8_t* w, const int32_t* x, const int32_t* start, Pair (&sum)[kColumns]) {
+#pragma GCC unroll 8
+    for (int s = 0; s < kSteps; ++s) {
+        const Pair codes = load_pair(w + 64 * s);
 #pragma GCC unroll 8
         for (int t = 0; t < kColumns; ++t) {
-            const __m256i xt = _mm256_set1_epi32(x[s * kColumns + t]);
-            const __m256i p0 = _mm256_madd_epi16(w0, xt), p1 = _mm256_madd_epi16(w1, xt);
-            sum[0][t] = s ? _mm256_add_epi32(sum[0][t], p0) : p0;
-            sum[1][t] = s ? _mm256_add_epi32(sum[1][t], p1) : p1;
-            keep_here(sum[0][t]);
-            keep_here(sum[1][t]);
+            const int32_t& word = x[s * kColumns + t];
+            if (s > 0) multiply_add(codes, word, sum[t]);
+            else if (centered) multiply_from(codes, word, start[t], sum[t]);
+            else multiply_first(codes, word, sum[t]);
         }
     }
 }
 
 // Where the parts of a group's result lie: kMinima minima with the sums they meet.
 struct GroupEnd {
-    const float* scale;            // [16]
-    const float (*minima)[kRows];  // [kMinima]
-    const float* xs;               // [columns]
-    const float* sums;             // [kMinima][columns]
+    const void* scale;      // [16]
+    const void* minima[2];  // [16] each
+    const float* xs;        // [columns]
+    const float* sums;      // [kMinima][columns]
 };
 
-// out[t] += scale * (sum * xs) + minima * sums, for both halves of 8 rows. Minima join group by group, not in the end:
-// the running sum stays as small as the result.
+// out[t] += scale * (sum * xs) + minima * sums. Minima join group by group, not in the end: the running sum stays as small
+// as the result.
 template <int kMinima, int kColumns>
-inline void end_group(const GroupEnd& at, const __m256i (&sum)[2][kColumns], float (*out)[kRows]) {
-    // Keeps the compiler from loading `out` before the integer sums are done with the registers.
-    __asm__ volatile("" : : "r"(out) : "memory");
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-        const __m256 scale = _mm256_load_ps(at.scale + 8 * half);
-        __m256 minima[2];
-        for (int i = 0; i < kMinima; ++i) minima[i] = _mm256_load_ps(at.minima[i] + 8 * half);
+inline void end_group(const GroupEnd& at, Pair (&sum)[kColumns], Pair32* out) {
+    const Pair scale = load_pair(at.scale);
 #pragma GCC unroll 8
-        for (int t = 0; t < kColumns; ++t) {
-            // What does not need the integer sum comes first: it is ready long before.
-            __m256 total = _mm256_load_ps(out[t] + 8 * half);
-            for (int i = 0; i < kMinima; ++i) total = _mm256_fmadd_ps(minima[i], _mm256_set1_ps(at.sums[i * kColumns + t]), total);
-            const __m256 factor = _mm256_mul_ps(scale, _mm256_set1_ps(at.xs[t]));
-            _mm256_store_ps(out[t] + 8 * half, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[half][t]), factor, total));
-        }
+    for (int t = 0; t < kColumns; ++t) {
+        scale_sum(scale, at.xs[t], out[t], sum[t]);
+#pragma GCC unroll 2
+        for (int i = 0; i < kMinima; ++i) add_minimum(pair_at(at.minima[i]), at.sums[i * kColumns + t], sum[t]);
+        keep(sum[t], out[t]);
     }
-    // And from carrying it in registers after all.
-    __asm__ volatile("" : : "r"(out) : "memory");
 }
 
+alignas(32) constexpr int16_t kOnes[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                           1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
 // out[t][16] = panel times kColumns activation rows over `groups` groups of 32. The sums of floats stay in memory: the
-// registers are all taken by the sums of integers, and one load and store per group costs less than spilling those.
+// registers are all taken by the sums of integers, and one load and store per group costs less than spilling those. So do
+// the sums in int32 of all runs of steps but the last.
 template <PanelKind kind, int kColumns>
-inline void multiply_panel(const Panel& panel, int64_t groups, const int32_t* x, float (*out)[kRows]) {
+[[gnu::always_inline]] inline void multiply_panel(const Panel& panel, int64_t groups, const int32_t* x, float (*totals)[kRows]) {
     using P = Packed<kind>;
-    for (int t = 0; t < kColumns; ++t) {
-        _mm256_store_ps(out[t], _mm256_setzero_ps());
-        _mm256_store_ps(out[t] + 8, _mm256_setzero_ps());
-    }
-    const __m256i one = _mm256_set1_epi16(1);
+    constexpr int kMinima = P::kSums;
+    auto* out = reinterpret_cast<Pair32*>(totals);
+    for (int t = 0; t < kColumns; ++t) keep({_mm256_setzero_si256(), _mm256_setzero_si256()}, out[t]);
     for (int64_t g = 0; g < groups; ++g, x += P::kWords * kColumns) {
-        const auto* w = reinterpret_cast<const __m256i*>(panel.codes + g * 32 * kRows);
-        const auto* xs = reinterpret_cast<const float*>(x + P::kSteps * kColumns);
+        const int32_t* start = x + P::kSteps * kColumns;
+        const auto* xs = reinterpret_cast<const float*>(start + P::kStarts * kColumns);
         const float* sums = xs + kColumns;
-        __m256i sum[2][kColumns];
-        if constexpr (kind.integer_scales) {
-            const auto* s = reinterpret_cast<const __m256i*>(panel.scale16[2 * g]);
-            multiply_steps<kind, 4, kColumns>(w, x, {s[0], s[1]}, false, sum);
-            multiply_steps<kind, 4, kColumns>(w + 8, x + 4 * kColumns, {s[2], s[3]}, true, sum);
-            end_group<2, kColumns>({panel.scale[g], &panel.minimum[2 * g], xs, sums}, sum, out);
-        } else if constexpr (kind.float_scales) {
-            for (int64_t half = 0; half < 2; ++half) {
-                multiply_steps<kind, 4, kColumns>(w + 8 * half, x + 4 * half * kColumns, {one, one}, false, sum);
-                const auto* scale = reinterpret_cast<const float*>(panel.scale16[2 * g + half]);
-                end_group<1, kColumns>({scale, &panel.minimum[2 * g + half], xs, sums + half * kColumns}, sum, out);
+        Pair sum[kColumns];
+        if constexpr (kind.is_signed) {
+#pragma GCC unroll 16
+            for (int s = 0; s < 16; ++s) {
+                const Pair codes = load_pair(panel.codes + (16 * g + s) * 64);
+#pragma GCC unroll 8
+                for (int t = 0; t < kColumns; ++t) {
+                    if (s > 0) multiply_wide_add(codes, x[s * kColumns + t], sum[t]);
+                    else multiply_wide_first(codes, x[s * kColumns + t], sum[t]);
+                }
             }
-        } else if constexpr (kind.is_signed) {
-            multiply_wide<kColumns>(w, x, sum);
-            end_group<kind.signed_minimum, kColumns>({panel.scale[g], &panel.minimum[g], xs, sums}, sum, out);
+            end_group<kMinima>({panel.scale[g], {panel.minimum[g]}, xs, sums}, sum, out);
         } else {
-            multiply_steps<kind, 8, kColumns>(w, x, {one, one}, false, sum);
-            end_group<1, kColumns>({panel.scale[g], &panel.minimum[g], xs, sums}, sum, out);
+            constexpr bool kCentered = kind.center != 0;
+            constexpr int kRuns = 8 / kind.steps;
+            const uint8_t* w = panel.codes + g * 32 * kRows;
+            Pair32 before[kColumns];
+#pragma GCC unroll 8
+            for (int run = 0; run < kRuns; ++run) {
+                constexpr int kSteps = kind.steps;
+                run_steps<kSteps, kCentered, kColumns>(w + run * kSteps * 64, x + run * kSteps * kColumns, start + run * kColumns, sum);
+                const void* factor = kOnes;
+                if constexpr (kind.integer_scales) factor = panel.scale16[2 * g + run * 2 / kRuns];
+#pragma GCC unroll 8
+                for (int t = 0; t < kColumns; ++t) {
+                    widen(pair_at(factor), sum[t]);
+                    if (kind.float_scales) continue;
+                    if (run > 0) add_to(before[t], sum[t]);
+                    if (run + 1 < kRuns) keep(sum[t], before[t]);
+                }
+                if constexpr (kind.float_scales) {
+                    static_assert(kRuns == 2 && kMinima != 1);
+                    end_group<kMinima / 2>({panel.scale16[2 * g + run], {panel.minimum[2 * g + run]}, xs, sums + run * kColumns}, sum, out);
+                }
+            }
+            if constexpr (kind.integer_scales) {
+                end_group<kMinima>({panel.scale[g], {panel.minimum[2 * g], panel.minimum[2 * g + 1]}, xs, sums}, sum, out);
+            } else if constexpr (!kind.float_scales) {
+                end_group<kMinima>({panel.scale[g], {panel.minimum[g]}, xs, sums}, sum, out);
+            }
         }
     }
 }

@@ -2,8 +2,8 @@
 // loops over panels. Included by the AVX2 and AVX-512 files, which bring the inner loop; everything in an unnamed namespace.
 //
 // Panel: codes [k / 4][16 rows][4 consecutive k], so that a 32-bit lane is a row and no sum across lanes is needed: four
-// activation bytes are broadcast against 16 rows.
-// Minima and offsets are one more product: minimum of the group times the sum of its activations.
+// activation bytes are broadcast against 16 rows. AVX2 keeps signed codes as int16, two to a lane.
+// Minima are one more product: minimum of the group times the sum of its activations.
 #pragma once
 
 #include "kernels/avx2_unpack.h"
@@ -30,32 +30,68 @@ enum class Style { pairs16, sums32 };
 
 // What the inner loop must know of a format. Formats of one kind share its code.
 struct PanelKind {
-    int max = 0;                  // largest code, rounded up to what matters: 15, 31, 63, 127; 0 where the style does not care
     bool is_signed = false;       // codes are signed
-    bool signed_minimum = false;  // and there is a minimum all the same
+    bool minimum = false;         // each group has one
     bool integer_scales = false;  // scale16 holds integers, scale the super-block's
     bool float_scales = false;    // scale16 holds floats, scale is not used
+    int steps = 0;                // pairs16, unsigned codes: steps of four k that stay in int16
+    int center = 0;               // likewise: sums are of (code - center) * x
     constexpr bool per16() const { return integer_scales || float_scales; }
+    // For the loop itself it only matters whether there is a center.
+    constexpr PanelKind loop() const {
+        PanelKind kind = *this;
+        kind.center = center != 0;
+        return kind;
+    }
 };
+
+// Steps whose sums of (code - center) * x stay in int16: two products per step and lane, each at most reach * 127. The sums
+// of code * x on the way may wrap around, only a single pair must not saturate: 127 * 127 * 2 < 2^15.
+constexpr int steps_in_16(int reach, int most) {
+    int steps = most;
+    while (steps > 1 && steps * 2 * 127 * reach > 32767) steps /= 2;
+    return steps;
+}
+
+// Chooses steps and center for codes 0 .. max with this offset (0 where the format has a minimum). A center costs an addition
+// per run of steps and saves the offset's share in floats, or makes the runs longer.
+constexpr PanelKind summed_in_16(PanelKind kind, int max, int offset) {
+    const int most = kind.per16() ? 4 : 8;
+    const auto larger = [](int a, int b) { return a > b ? a : b; };
+    kind.steps = steps_in_16(max, most);
+    if (offset == 0 && kind.steps == most) return kind;
+    const int center = offset ? offset : (max + 1) / 2;
+    const int steps = steps_in_16(larger(center, max - center), most);
+    if (steps > 1) {
+        kind.steps = steps;
+        kind.center = center;
+    } else if (offset) {
+        kind.minimum = true;
+    }
+    return kind;
+}
 
 template <class F, Style style>
 struct Traits {
     static constexpr bool kRaised = F::kMax == 128 && style == Style::sums32;  // codes + 128
-    static constexpr int kOffset = kRaised ? 128 : F::kOffset;
-    static constexpr bool kHasMinimum = F::kMinimum || kOffset != 0;  // all but signed codes
     static constexpr PanelKind kKind = [] {
         PanelKind kind;
         bool super16 = false;
         if constexpr (F::kSuper) super16 = F::kGroup == 16;
-        if (style == Style::pairs16) {
-            kind.is_signed = F::kMax == 128;
-            kind.max = F::kMax <= 15 ? 15 : F::kMax <= 31 ? 31 : F::kMax <= 63 ? 63 : F::kMax <= 127 ? 127 : 0;
-            kind.integer_scales = super16;
+        if (style == Style::sums32) {
+            kind.float_scales = F::kScalePer16 || super16;
+            kind.minimum = true;
+            return kind;
         }
-        kind.float_scales = F::kScalePer16 || (super16 && style == Style::sums32);
-        return kind;
+        kind.integer_scales = super16;
+        kind.float_scales = F::kScalePer16;
+        kind.minimum = F::kMinimum;
+        kind.is_signed = F::kMax == 128;
+        return kind.is_signed ? kind : summed_in_16(kind, F::kMax, F::kOffset);
     }();
-    static_assert(kHasMinimum != kKind.is_signed);
+    // The minimum in the panel: the format's own and this many scales.
+    static constexpr int kShift = kRaised ? -128 : kKind.center - F::kOffset;
+    static_assert(kKind.minimum || kShift == 0);
 };
 
 // 8 rows of 8 dwords -> dword i of each row in out[i], `stride` bytes apart.
@@ -119,18 +155,22 @@ inline void unpack_super(const uint8_t* b, RowPart& part) {
             part.scale16[1] = bits(_mm256_mul_ps(floats_high(scales), _mm256_set1_ps(d)));
         }
     }
-    if constexpr (Traits<F, style>::kHasMinimum) {
-        __m256i factors;
-        __m256 unit;
+    if constexpr (Traits<F, style>::kKind.minimum) {
+        constexpr int kShift = Traits<F, style>::kShift;
+        __m256 low = _mm256_setzero_ps(), high = low;
         if constexpr (F::kMinimum) {
-            factors = F::minima16(b);
-            unit = _mm256_set1_ps(-F::min_scale(b));
-        } else {
-            factors = scales;
-            unit = _mm256_set1_ps(-Traits<F, style>::kOffset * d);
+            const __m256i minima = F::minima16(b);
+            const __m256 unit = _mm256_set1_ps(-F::min_scale(b));
+            low = _mm256_mul_ps(floats_low(minima), unit);
+            high = _mm256_mul_ps(floats_high(minima), unit);
         }
-        part.minimum[0] = bits(_mm256_mul_ps(floats_low(factors), unit));
-        part.minimum[1] = bits(_mm256_mul_ps(floats_high(factors), unit));
+        if constexpr (kShift != 0) {
+            const __m256 unit = _mm256_set1_ps(kShift * d);
+            low = _mm256_fmadd_ps(floats_low(scales), unit, low);
+            high = _mm256_fmadd_ps(floats_high(scales), unit, high);
+        }
+        part.minimum[0] = bits(low);
+        part.minimum[1] = bits(high);
     }
 }
 
@@ -138,6 +178,7 @@ inline void unpack_super(const uint8_t* b, RowPart& part) {
 template <class F, Style style>
 inline void unpack_units(const uint8_t* b, int groups, RowPart& part) {
     constexpr int kPerUnit = F::kUnit / 32;
+    [[maybe_unused]] constexpr int kShift = Traits<F, style>::kShift;
     auto* scale = reinterpret_cast<float*>(&part.scale);
     auto* minimum = reinterpret_cast<float*>(part.minimum);
     auto* scale16 = reinterpret_cast<float*>(part.scale16);
@@ -149,13 +190,34 @@ inline void unpack_units(const uint8_t* b, int groups, RowPart& part) {
                 static_assert(kPerUnit == 2);
                 const __m128 d = F::scales16(b);
                 _mm_storeu_ps(scale16 + 2 * g, d);
-                _mm_storeu_ps(minimum + 2 * g, _mm_mul_ps(d, _mm_set1_ps(-F::kOffset)));
+                _mm_storeu_ps(minimum + 2 * g, _mm_mul_ps(d, _mm_set1_ps(kShift)));
             } else {
                 const float d = F::scale(b);
                 scale[g + i] = d;
-                if constexpr (F::kMinimum) minimum[g + i] = F::minimum(b);
-                if constexpr (Traits<F, style>::kOffset != 0) minimum[g + i] = -Traits<F, style>::kOffset * d;
+                if constexpr (Traits<F, style>::kKind.minimum) {
+                    minimum[g + i] = kShift * d;
+                    if constexpr (F::kMinimum) minimum[g + i] += F::minimum(b);
+                }
             }
+        }
+    }
+}
+
+// The codes of `groups` groups of 8 rows into the panel's half. Signed ones are widened to int16, because only those can be
+// multiplied by signed activations: then a 32-bit lane holds two k, elements 4 i and 4 i + 2 or 4 i + 1 and 4 i + 3.
+template <bool is_signed>
+inline void turn_codes(const RowPart* part, int groups, int64_t first, int half, Panel& panel) {
+    __m256i rows8[8];
+    for (int g = 0; g < groups; ++g) {
+        if constexpr (is_signed) {
+            uint8_t* out = panel.codes + (first + g) * 64 * kRows + 32 * half;
+            for (int i = 0; i < 8; ++i) rows8[i] = _mm256_srai_epi16(_mm256_slli_epi16(part[i].codes[g], 8), 8);
+            transpose8(rows8, out, 128);
+            for (int i = 0; i < 8; ++i) rows8[i] = _mm256_srai_epi16(part[i].codes[g], 8);
+            transpose8(rows8, out + 64, 128);
+        } else {
+            for (int i = 0; i < 8; ++i) rows8[i] = part[i].codes[g];
+            transpose8(rows8, panel.codes + (first + g) * 32 * kRows + 32 * half, 64);
         }
     }
 }
@@ -183,14 +245,12 @@ void decode_panel(const MatmulArgs& args, int64_t row, int64_t rows, int64_t k, 
                 for (int i = 0; i < 8; ++i) rows8[i] = member(part[i]);
                 transpose8(rows8, static_cast<uint8_t*>(out), stride);
             };
-            for (int g = 0; g < groups; ++g) {
-                turn([g](const RowPart& p) { return p.codes[g]; }, panel.codes + (first + g) * 32 * kRows + 32 * half, 64);
-            }
+            turn_codes<Traits<F, style>::kKind.is_signed>(part, groups, first, half, panel);
             // Past the last group these write into rows of the panel that are not read.
             if constexpr (!Traits<F, style>::kKind.float_scales) {
                 turn([](const RowPart& p) { return p.scale; }, &panel.scale[first][8 * half], 64);
             }
-            if constexpr (Traits<F, style>::kHasMinimum) {
+            if constexpr (Traits<F, style>::kKind.minimum) {
                 constexpr int kPer = Traits<F, style>::kKind.per16() ? 2 : 1;
                 for (int part16 = 0; part16 < kPer; ++part16) {
                     turn([=](const RowPart& p) { return p.minimum[part16]; },
@@ -234,6 +294,18 @@ inline int64_t columns_next(int64_t left, int64_t tile) {
     return left < 2 * tile ? (left + 1) / 2 : tile;
 }
 
+// Products of a panel and one activation row, of which `rows` are wanted.
+inline void add_products(const float (&out)[kRows], int64_t rows, bool first, float* y) {
+    if (rows < kRows) {
+        for (int64_t r = 0; r < rows; ++r) y[r] = first ? out[r] : y[r] + out[r];
+        return;
+    }
+    __m256 low = _mm256_load_ps(out), high = _mm256_load_ps(out + 8);
+    if (!first) low = _mm256_add_ps(_mm256_loadu_ps(y), low), high = _mm256_add_ps(_mm256_loadu_ps(y + 8), high);
+    _mm256_storeu_ps(y, low);
+    _mm256_storeu_ps(y + 8, high);
+}
+
 // One panel times all activation rows of its place. Not inlined: one copy serves all formats of the kind.
 template <class Engine, PanelKind kind>
 [[gnu::noinline]] void multiply_place(const MatmulArgs& args, const Panel& panel, const Place& at) {
@@ -242,15 +314,11 @@ template <class Engine, PanelKind kind>
     for (int64_t t = at.t0; t < at.t1; t += columns) {
         columns = columns_next(at.t1 - t, kTile);
         alignas(64) float out[kTile][kRows];
+        float* y = args.y + t * args.y_stride + at.row;
+        // Each row of y is a cache line in a page of its own, in the same few sets of the caches: fetched while the product runs.
+        for (int64_t i = 0; i < columns; ++i) _mm_prefetch(reinterpret_cast<const char*>(y + i * args.y_stride), _MM_HINT_T0);
         multiply_upto<Engine, kind, kTile>(columns, panel, at.count / 32, Engine::template tile<kind>(args, at, t), out);
-        for (int64_t i = 0; i < columns; ++i) {
-            float* y = args.y + (t + i) * args.y_stride + at.row;
-            if (at.k == 0) {
-                for (int64_t r = 0; r < at.rows; ++r) y[r] = out[i][r];
-            } else {
-                for (int64_t r = 0; r < at.rows; ++r) y[r] += out[i][r];
-            }
-        }
+        for (int64_t i = 0; i < columns; ++i, y += args.y_stride) add_products(out[i], at.rows, at.k == 0, y);
     }
 }
 
@@ -268,7 +336,7 @@ inline void for_places(const MatmulArgs& args, const Decode& decode) {
             for (at.row = args.row_begin; at.row < args.row_end; at.row += kRows) {
                 at.rows = least(kRows, args.row_end - at.row);
                 decode(at, panel);
-                multiply_place<Engine, kind>(args, panel, at);
+                multiply_place<Engine, kind.loop()>(args, panel, at);
             }
         }
     }

@@ -116,7 +116,7 @@ alignas(16) constexpr int8_t kE2m1Raised[16] = {12, 13, 14, 15, 16, 18, 20, 24, 
 
 struct MXFP4 : OneScale {
     static constexpr bool kHalfScale = false;
-    static constexpr int kBytes = 17, kOffset = 12, kMax = 31;
+    static constexpr int kBytes = 17, kOffset = 12, kMax = 24;
     static __m256i codes(const uint8_t* b, int) { return look_up(kE2m1Raised, nibbles_split(b + 1)); }
     // 2^(e - 128): half the stored power, because the codes are doubled; the two lowest are subnormal.
     static float scale(const uint8_t* b) {
@@ -138,7 +138,7 @@ struct MXFP4 : OneScale {
 // Scale per 16: scales[0..3], each half of an E4M3 number because the codes are doubled.
 struct NVFP4 : OneScale {
     static constexpr bool kScalePer16 = true;
-    static constexpr int kUnit = 64, kBytes = 36, kOffset = 12, kMax = 31;
+    static constexpr int kUnit = 64, kBytes = 36, kOffset = 12, kMax = 24;
     static __m256i codes(const uint8_t* b, int group) {
         const __m128i bytes = load128(b + 4 + 16 * group);  // low nibbles: 0-7 of each 16, high: 8-15
         const __m128i low = _mm_and_si128(bytes, _mm_set1_epi8(15));
