@@ -292,7 +292,7 @@ struct Avx2 {
 
     template <PanelKind kind>
     static constexpr int64_t chunk() {
-        return kind.is_signed ? kChunk / 2 : kChunk;
+        return kind.is_signed ? kChunk / 2 : kChunk;  // 32 KiB of codes: starting a tile costs more than the second-level cache
     }
     template <PanelKind kind>
     static int32_t* packed_at(const MatmulArgs& args, const Place& at, int64_t t) {

@@ -12,7 +12,7 @@ namespace quant {
 namespace {
 
 constexpr int kRows = 16;         // of a panel
-constexpr int64_t kChunk = 1024;  // columns of a panel: 16 KiB of codes, half of the first-level cache
+constexpr int64_t kChunk = 2048;  // columns of a panel at most
 constexpr int64_t kColumnBlock = 256;  // activation rows per decoded panel: their codes stay in the second-level cache
 
 struct alignas(64) Panel {
@@ -54,7 +54,7 @@ constexpr int steps_in_16(int reach, int most) {
 }
 
 // Chooses steps and center for codes 0 .. max with this offset (0 where the format has a minimum). A center costs an addition
-// per run of steps and saves the offset's share in floats, or makes the runs longer.
+// per run of steps and saves the offset's share in floats, or makes the runs longer; runs of 2 would gain nothing.
 constexpr PanelKind summed_in_16(PanelKind kind, int max, int offset) {
     const int most = kind.per16() ? 4 : 8;
     const auto larger = [](int a, int b) { return a > b ? a : b; };
@@ -62,7 +62,7 @@ constexpr PanelKind summed_in_16(PanelKind kind, int max, int offset) {
     if (offset == 0 && kind.steps == most) return kind;
     const int center = offset ? offset : (max + 1) / 2;
     const int steps = steps_in_16(larger(center, max - center), most);
-    if (steps > 1) {
+    if (steps > 2) {
         kind.steps = steps;
         kind.center = center;
     } else if (offset) {
@@ -323,10 +323,10 @@ template <class Engine, PanelKind kind>
 }
 
 // Calls decode(place, panel) for every panel of the product, and multiplies.
-template <class Engine, PanelKind kind, class Decode>
+template <class Engine, PanelKind kind, int64_t kMost = kChunk, class Decode>
 inline void for_places(const MatmulArgs& args, const Decode& decode) {
     const auto least = [](int64_t a, int64_t b) { return a < b ? a : b; };
-    constexpr int64_t kCount = Engine::template chunk<kind>();
+    constexpr int64_t kEngine = Engine::template chunk<kind>(), kCount = kMost < kEngine ? kMost : kEngine;
     static_assert(kCount <= kChunk);
     auto& panel = *static_cast<Panel*>(args.scratch);
     for (int64_t t0 = 0; t0 < args.n; t0 += kColumnBlock) {

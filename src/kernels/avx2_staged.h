@@ -9,7 +9,7 @@
 namespace quant {
 namespace {
 
-static_assert(kStage == kChunk);
+static_assert(kStage <= kChunk);
 constexpr size_t kStagedAt = (sizeof(Panel) + 63) / 64 * 64;  // in the scratch, behind the panel
 static_assert(kStagedAt + kRows * kStage / 32 * kStagedBytes <= static_cast<size_t>(kPackedAt));
 constexpr float kNoCenters[kStage / 32] = {};
@@ -46,7 +46,7 @@ void gemm_staged(const MatmulArgs& args) {
     using F = typename Stage::Block;
     uint8_t* staged = static_cast<uint8_t*>(args.scratch) + kStagedAt;
     Stage stage(args);
-    for_places<Engine, Traits<F, Engine::kStyle>::kKind>(args, [&](const Place& at, Panel& panel) {
+    for_places<Engine, Traits<F, Engine::kStyle>::kKind, kStage>(args, [&](const Place& at, Panel& panel) {
         const int64_t row_bytes = at.count / F::kUnit * F::kBytes;
         for (int64_t r = 0; r < at.rows; ++r)
             stage.stage(row_at(*args.format, args.w, at.row + r), at.row + r, at.k, at.count, staged + r * row_bytes);

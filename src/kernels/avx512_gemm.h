@@ -39,7 +39,7 @@ struct Avx512 {
 
     template <PanelKind kind>
     static constexpr int64_t chunk() {
-        return kChunk;
+        return 1024;  // 16 KiB of codes: half of the first-level cache
     }
     template <PanelKind kind>
     static void prepare(const MatmulArgs&, const Place&) {}
