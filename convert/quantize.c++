@@ -158,7 +158,7 @@ Options describe(Settings& s) {
     options.positional(&s.positional, 2, 4);
     options.section("TYPE, in any case, or its number\n" + recipe_table() + "\noptions");
     add_threads(options, &s.threads);
-    options.flag("--dry-run", "print the plan and the exact size, write nothing", &o.dry_run);
+    options.flag("--dry-run", "print the plan, the exact size and what calibration would try and take; write nothing", &o.dry_run);
     options.flag("--force", "replace an existing output", &o.force);
     options.text("--imatrix", "FILE", "importance matrix, GGUF or .dat", &o.importance_path);
     options.call("--include-weights", "PART", "use it only for tensors with PART in their name; repeatable",
@@ -308,6 +308,7 @@ std::string json_report(const Settings& s, const QuantizeReport& report) {
     json.member("output_bytes", report.output_bytes);
     json.member("weights", report.weights);
     json.member("bits_per_weight", report.bits_per_weight());
+    if (report.expected.total() > 0) json.member("expected_calibration_seconds", report.expected.total());
     if (!s.options.dry_run) {
         const TensorError total = report.total_error();
         json.member("threads", report.threads);
@@ -412,7 +413,11 @@ std::string summary_line(const Settings& s, const QuantizeReport& report) {
     std::string line = human_bytes(report.input_bytes) + " -> " + human_bytes(report.output_bytes) +
                        format_text(" (%llu bytes), %.4g bits per weight", static_cast<unsigned long long>(report.output_bytes),
                                    report.bits_per_weight());
-    if (s.options.dry_run) return line + ", nothing written\n";
+    if (s.options.dry_run) {
+        if (report.calibration_windows > 0)
+            line += format_text(", calibration on %lld windows would take ", static_cast<long long>(report.calibration_windows)) + time_text(report.expected);
+        return line + ", nothing written\n";
+    }
     const double rate = static_cast<double>(report.source_tensor_bytes) / 1e6 / std::max(report.seconds - report.calibration_seconds, 1e-9);
     line += format_text(", %.2f s, %.0f MB/s", report.seconds, rate);
     const TensorError total = report.total_error();
@@ -439,7 +444,7 @@ Result<QuantizeReport> quantize_with_progress(Settings& s) {
         bar.reset();
         return callback(phase, done, total, what);
     };
-    s.options.time_expected = [](const TimeEstimate& expected) { log_info("calibration takes " + time_text(expected)); };
+    if (!s.options.dry_run) s.options.time_expected = [](const TimeEstimate& expected) { log_info("calibration takes " + time_text(expected)); };
     return quantize_file(s.options, [&](uint64_t done, uint64_t total, const std::string& tensor) {
         phases.finish();
         if (!bar) bar = std::make_unique<Progress>("quantize", "bytes", total);

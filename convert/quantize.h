@@ -92,6 +92,7 @@ struct QuantizeReport {
     int threads = 0;
     int64_t calibration_windows = 0;
     size_t corrected = 0, correction_weights = 0;  // matrices that the adapter (the last of outputs) is for, its weights
+    TimeEstimate expected;                     // of calibration, before it began; zeros: not estimated
     double estimated_divergence = -1;  // of the formats chosen, tensor by tensor, nats per token; -1: not measured
     double expected_ms = -1;           // per generated token, with a target for it; -1: not timed
     double seconds = 0, calibration_seconds = 0;

@@ -337,29 +337,60 @@ bool transforms_by_default(const QuantizeOptions& options, const Plan& plan) {
     return weighed && !few_levels(plan, {}) && std::none_of(plan.tensors.begin(), plan.tensors.end(), encoded);
 }
 
-// Folds transforms into the source and plans anew. Short texts: none by default.
-Status transform(const QuantizeOptions& options, const Recipe& recipe, QuantizeReport& report, Job& job) {
+// Which transforms will be tried. Short texts: none by default.
+TransformRequest transforms_to_try(const QuantizeOptions& options, const Plan& plan, int64_t windows) {
     TransformRequest request = options.transforms;
-    request.automatic = request.automatic && transforms_by_default(options, report.plan);
-    if (!request.automatic && request.list.empty()) return {};
-    if (!options.importance_path.empty() || job.grams)
-        return usage_error(std::string("--transform changes the channels that ") + (job.grams ? "--gram" : "--imatrix") + " weighs: give --calibrate TEXT instead");
-    ThreadPool pool(report.threads);
+    request.automatic = request.automatic && transforms_by_default(options, plan) && windows >= SplitWindows::kHeldOut;
+    return request;
+}
+
+// Says before any long work what it will take, and keeps the model for it. In a dry run that is all; a source that has to be
+// converted first is not, for that.
+Status announce(const QuantizeOptions& options, QuantizeReport& report, Job& job) {
+    if (options.calibration.texts.empty() || (options.dry_run && needs_conversion_to_run(options))) return {};
+    LET(model, load_runnable(options, job.output));
+    job.model = std::move(model);
+    LET(calibrator, Calibrator::open(job.model, options.calibration, report.threads, options.calibration_progress));
+    const TransformRequest request = transforms_to_try(options, report.plan, calibrator.windows());
+    WorkToCome work;
+    if (chooses_formats(options, report.plan.recipe)) work.measured = free_tensors(report.plan);
+    work.feedback = feeds_back(options);
+    work.statistics = options.rounding == Rounding::search;
+    work.outliers = request.automatic;
+    work.transforms = static_cast<int>(request.list.size());
+    work.observes = options.observer.has_value();
+    work.correction = options.correction.rank;
+    work.noise = options.correction.activations.bits > 0;
+    if (!options.time_expected && !options.dry_run) return {};
+    LET(expected, calibrator.estimate(report.plan, work));
+    report.expected = expected;
+    if (options.time_expected) options.time_expected(expected);
+    if (!options.dry_run) return {};
+    const std::string tried = request.automatic ? "channels that stand out" : names_of(request);
+    report.transform_notes.push_back(tried.empty() ? "no transforms" : "transforms to be tried: " + tried + (options.transforms.gate ? "" : ", kept in any case"));
+    report.calibration_windows = calibrator.windows();
+    return {};
+}
+
+// Folds transforms into the source and plans anew.
+Status transform(const QuantizeOptions& options, const Recipe& recipe, QuantizeReport& report, Job& job) {
+    if (options.transforms.list.empty() && !options.transforms.automatic) return {};
     TransformText text;
     text.window = options.calibration.window;
     text.memory = options.calibration.memory;
-    if (!options.calibration.texts.empty()) {
-        LET(model, load_runnable(options, job.output));
-        job.model = model;
-        text.model = std::move(model);
+    if (job.model) {
+        text.model = job.model;
         LET(tokens, calibration_windows(*text.model, options.calibration));
         text.tokens = std::move(tokens);
         text.progress = [&](int64_t done, int64_t total, const std::string& what) {
             return !options.calibration_progress || options.calibration_progress("transform", done, total, what);
         };
-        const int64_t windows = static_cast<int64_t>(text.tokens.size()) / text.window;
-        if (request.automatic && windows < SplitWindows::kHeldOut) return {};
     }
+    const TransformRequest request = transforms_to_try(options, report.plan, static_cast<int64_t>(text.tokens.size()) / text.window);
+    if (!request.automatic && request.list.empty()) return {};
+    if (!options.importance_path.empty() || job.grams)
+        return usage_error(std::string("--transform changes the channels that ") + (job.grams ? "--gram" : "--imatrix") + " weighs: give --calibrate TEXT instead");
+    ThreadPool pool(report.threads);
     LET(made, apply_transforms(job.source, request, [&](const Source& source) { return plan_of(source, options, recipe, job); }, text, pool));
     report.transform_gains = std::move(made.gains);
     report.transform_notes = std::move(made.notes);
@@ -395,22 +426,10 @@ Status correct_means(const QuantizeOptions& options, QuantizeReport& report, con
 Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport& report, Job& job) {
     if (options.calibration.texts.empty()) return RoundedTensors();
     const auto started = std::chrono::steady_clock::now();
-    if (!job.model) {
-        LET(model, load_runnable(options, job.output));
-        job.model = std::move(model);
-    }
     LET(calibrator, Calibrator::open(job.model, options.calibration, report.threads, options.calibration_progress));
     Metadata& metadata = job.metadata;
     describe_calibration(calibrator.dataset(), calibrator.windows(), options.calibration.window, metadata);
     const bool chooses = chooses_formats(options, report.plan.recipe);
-    if (options.time_expected) {
-        WorkToCome work;
-        if (chooses) work.measured = free_tensors(report.plan);
-        work.feedback = options.rounding == Rounding::best || options.rounding == Rounding::gptq;
-        work.statistics = options.rounding == Rounding::search;
-        LET(expected, calibrator.estimate(report.plan, work));
-        options.time_expected(expected);
-    }
     if (chooses) TRY(choose_formats(options, calibrator, report, job));
     if (!options.plan_file.empty()) TRY(save_plan(options.plan_file, report.plan, options.force));
     TRY(weigh_by_texts(options, calibrator, report, job));
@@ -427,6 +446,32 @@ Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport
     report.calibration_windows = calibrator.windows();
     report.calibration_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
     return rounded;
+}
+
+// Encodes what is not rounded yet and writes the file.
+Status write_tensors(const QuantizeOptions& options, const RoundedTensors& rounded, const QuantizeProgress& progress, QuantizeReport& report, const Job& job) {
+    LET(writer, GgufWriter::create(job.output, job.metadata, job.tensors, job.writer));
+    StreamOptions stream;
+    stream.threads = report.threads;
+    stream.zero_nonfinite = options.zero_nonfinite;
+    std::optional<SavedRounding> saved;
+    if (job.grams) saved.emplace(*job.source, report.plan, *job.grams, sequential_options(options.calibration).feedback, report.threads);
+    stream.rounded = [&](size_t tensor) -> Result<const uint8_t*> {
+        if (saved) return saved->tensor(tensor);
+        const auto found = rounded.find(report.plan.tensors[tensor].out.name);
+        return found == rounded.end() ? nullptr : static_cast<const uint8_t*>(found->second.data());
+    };
+    if (progress)
+        stream.progress = [&](uint64_t done, const std::string& tensor) {
+            return progress(done, report.source_tensor_bytes, tensor);
+        };
+    LET(errors, stream_tensors(*job.source, report.plan, stream, [&](Bytes piece) { return writer.write(piece); }));
+    report.errors = std::move(errors);
+    report.tensor_bytes = bytes_of(job.tensors);
+    TRY(writer.finish());
+    report.output_bytes = writer.total_bytes();
+    report.outputs = writer.paths();
+    return {};
 }
 
 }  // namespace
@@ -457,10 +502,9 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
     LET(job, prepare(options, recipe, report));
     TRY(check_correction(options, job.output, job.writer.inputs));
     report.threads = options.threads > 0 ? options.threads : default_threads();
-    if (!options.dry_run) {
-        TRY(check_calibration(options, job));
-        TRY(transform(options, recipe, report, job));
-    }
+    if (!options.dry_run) TRY(check_calibration(options, job));
+    TRY(announce(options, report, job));
+    if (!options.dry_run) TRY(transform(options, recipe, report, job));
     count_bytes(job, report);
     if (options.dry_run) {
         LET(bytes, planned_bytes(job, report.plan));
@@ -478,27 +522,7 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
                            (options.rounding == Rounding::nearest ? "--rounding nearest has none" : "give --imatrix FILE or --calibrate TEXT"));
     }
     LET(rounded, calibrated(options, report, job));
-    LET(writer, GgufWriter::create(job.output, job.metadata, job.tensors, job.writer));
-    StreamOptions stream;
-    stream.threads = report.threads;
-    stream.zero_nonfinite = options.zero_nonfinite;
-    std::optional<SavedRounding> saved;
-    if (job.grams) saved.emplace(*job.source, report.plan, *job.grams, sequential_options(options.calibration).feedback, report.threads);
-    stream.rounded = [&](size_t tensor) -> Result<const uint8_t*> {
-        if (saved) return saved->tensor(tensor);
-        const auto found = rounded.find(report.plan.tensors[tensor].out.name);
-        return found == rounded.end() ? nullptr : static_cast<const uint8_t*>(found->second.data());
-    };
-    if (progress)
-        stream.progress = [&](uint64_t done, const std::string& tensor) {
-            return progress(done, report.source_tensor_bytes, tensor);
-        };
-    LET(errors, stream_tensors(*job.source, report.plan, stream, [&](Bytes piece) { return writer.write(piece); }));
-    report.errors = std::move(errors);
-    report.tensor_bytes = bytes_of(job.tensors);
-    TRY(writer.finish());
-    report.output_bytes = writer.total_bytes();
-    report.outputs = writer.paths();
+    TRY(write_tensors(options, rounded, progress, report, job));
     TRY(correct_output(options, job.model, report));
     report.few_levels = few_levels(report.plan, report.errors);
     if (report.few_levels && !report.few_levels->native()) {

@@ -11,6 +11,7 @@
 #include "convert/calibrate/layers.h"
 #include "convert/calibrate/predictions.h"
 #include "convert/rounding/factor.h"
+#include "convert/rounding/low_rank.h"
 
 namespace quant {
 
@@ -49,20 +50,26 @@ struct Speeds {
     double layer_window = 0;  // a window through a layer
     double logit_place = 0;   // logits of one place
     double product = 0;       // of a sum of products: per token and entry
+    double drift = 0;         // a weight's products with the drift: per weight and column
     double solve = 0;         // per n^2 (n / 3 + 2 columns)
     double round_weight = 0, round_product = 0;  // per weight, and per weight and column
     double encode_weight = 0;  // of one format, without feedback
+    double low_rank = 0;       // per unit of low_rank_work()
 };
+
+// What approximating a matrix by one of rank k comes to: products with k vectors, and their mutual products.
+double low_rank_work(double rows, double cols, double k) { return k * (2 * rows * cols + cols * cols) + k * k * (rows + cols); }
 
 class Timing {
 public:
-    Timing(const Model& model, const Plan& plan, const std::vector<int32_t>& tokens, const CalibrationOptions& options, ThreadPool& pool)
-        : model_(model), plan_(plan), tokens_(tokens), options_(options), pool_(pool) {}
+    Timing(const Model& model, const Plan& plan, const std::vector<int32_t>& tokens, const CalibrationOptions& options, const RankChoice& rank, ThreadPool& pool)
+        : model_(model), plan_(plan), tokens_(tokens), options_(options), rank_(rank), pool_(pool) {}
 
     Status run() {
         TRY(time_layer());
         time_products();
         TRY(time_solving());
+        if (rank_.rank > 0 || rank_.share > 0) time_low_rank();
         return time_rounding();
     }
     const Speeds& speeds() const { return speeds_; }
@@ -90,10 +97,21 @@ private:
         ProductSum sum(cols, cols);
         const double seconds = least_seconds_of(3, [&] { sum.add(x.data(), cols, x.data(), cols, options_.window, pool_); });
         speeds_.product = seconds / static_cast<double>(options_.window * cols * cols);
+        constexpr int64_t rows = 64;
+        const double drift = least_seconds_of(2, [&] {
+            pool_.for_each_piece(rows, 8, [&](int64_t begin, int64_t end, int) {
+                double sums[4] = {};
+                for (int64_t r = begin; r < end; ++r)
+                    for (int64_t c = 0; c + 4 <= options_.window; c += 4) four_dots(x.data() + c * cols, cols, x.data(), cols, sums);
+            });
+        });
+        speeds_.drift = drift / static_cast<double>(rows * (options_.window / 4 * 4) * cols);
     }
 
+    // Of inputs that have much in common, as a model's have: the more, the more codes the sweeps change.
     static std::vector<float> any_gram(int64_t cols, ThreadPool& pool) {
-        const std::vector<float> x = any_values(static_cast<size_t>(2 * cols * cols));
+        std::vector<float> x = any_values(static_cast<size_t>(2 * cols * cols));
+        for (size_t i = 1; i < x.size(); ++i) x[i] += 0.95f * x[i - 1];
         ProductSum sum(cols, cols);
         sum.add(x.data(), cols, x.data(), cols, 2 * cols, pool);
         return sum.mean(static_cast<double>(2 * cols));
@@ -107,6 +125,14 @@ private:
         const double seconds = least_seconds_of(2, [&] { status = solve_gram(gram, n, 0.1, b, columns, pool_); });
         speeds_.solve = seconds / (n * n * (n / 3.0 + 2.0 * columns));
         return status;
+    }
+
+    void time_low_rank() {
+        constexpr int64_t rows = 256, cols = 256;
+        const std::vector<float> gram = any_gram(cols, pool_), m = any_values(rows * cols);
+        const int64_t rank = std::min<int64_t>(rank_.of(rows, cols), 64);
+        const double seconds = seconds_of([&] { best_factors(m, rows, cols, gram, rank, pool_); });
+        speeds_.low_rank = seconds / low_rank_work(rows, cols, static_cast<double>(rank));
     }
 
     // The format of most weights, rounded at two widths: what grows with them and what does not.
@@ -154,39 +180,93 @@ private:
     const Plan& plan_;
     const std::vector<int32_t>& tokens_;
     const CalibrationOptions& options_;
+    RankChoice rank_;
     ThreadPool& pool_;
     Speeds speeds_;
 };
 
-// Of one layer: matrices that read the same input share its sums.
-double rounding_of_layer(const Model& model, const Speeds& speeds, int64_t windows, int64_t window) {
-    const Layer& layer = model.weights().layers[model.weights().layers.size() / 2];
+// Matrices of a layer in the middle that read the same value.
+struct SiteShape {
+    double cols = 0, rows = 0, matrices = 0;  // rows of all of them
+    bool residual = false;
+    double before = 0;  // share of the layer that is run to make the value
+};
+
+std::vector<SiteShape> site_shapes(const Model& model) {
     static constexpr Role kSites[][3] = {{Role::q, Role::k, Role::v}, {Role::qkv, Role::count, Role::count}, {Role::attention_output, Role::count, Role::count},
                                          {Role::gate, Role::up, Role::count}, {Role::down, Role::count, Role::count}};
-    const auto tokens = static_cast<double>(windows * window);
-    // To the site's input in both models, before the whole layer once in both: each site costs the part before it.
-    double seconds = 2 * speeds.layer_window * static_cast<double>(windows);
-    double part = 0;
-    for (const auto& site : kSites) {
-        const TensorInfo* first = nullptr;
-        for (const Role role : site) {
+    const Layer& layer = model.weights().layers[model.weights().layers.size() / 2];
+    std::vector<SiteShape> out;
+    for (const auto& roles : kSites) {
+        SiteShape site;
+        for (const Role role : roles) {
             const TensorInfo* tensor = role == Role::count ? nullptr : layer[role];
             if (!tensor) continue;
-            first = first ? first : tensor;
-            const auto rows = static_cast<double>(tensor->rows()), cols = static_cast<double>(tensor->cols());
-            seconds += speeds.solve * cols * cols * (cols / 3 + 2 * rows);                    // the change to make up for drift
-            seconds += speeds.solve * cols * cols * cols / 3;                                 // the factor of the feedback
-            seconds += rows * cols * (speeds.round_weight + speeds.round_product * cols);     // feedback and sweeps
-            seconds += rows * cols * cols * speeds.product;  // products with the drift
+            site.cols = static_cast<double>(tensor->cols());
+            site.rows += static_cast<double>(tensor->rows());
+            ++site.matrices;
         }
-        if (!first) continue;
-        const auto cols = static_cast<double>(first->cols());
-        const bool residual = site[0] == Role::attention_output || site[0] == Role::down;
-        seconds += speeds.product * tokens * (2 * cols * cols + (residual ? cols * static_cast<double>(model.config().embedding) : 0));
-        seconds += 2 * part * speeds.layer_window * static_cast<double>(windows);
-        part += 0.25;
+        if (site.matrices == 0) continue;
+        site.residual = roles[0] == Role::attention_output || roles[0] == Role::down;
+        site.before = 0.25 * static_cast<double>(out.size());
+        out.push_back(site);
     }
-    return seconds;
+    return out;
+}
+
+// The factor of a site's Gram matrix for each matrix, feedback and sweeps.
+double feedback_of(const SiteShape& site, const Speeds& speeds) {
+    return site.matrices * speeds.solve * site.cols * site.cols * site.cols * 2 / 3 + site.rows * site.cols * (speeds.round_weight + speeds.round_product * site.cols);
+}
+
+// The regression on a site's inputs: the products with the drift, and the equations.
+double regression_of(const SiteShape& site, const Speeds& speeds) {
+    return speeds.solve * site.cols * site.cols * (site.matrices * site.cols / 3 + 2 * site.rows) + site.rows * site.cols * site.cols * speeds.drift;
+}
+
+// Of one layer: matrices that read the same input share its sums. To the site's input in both models, before the whole layer
+// once in both: each site costs the part before it.
+double rounding_of_layer(const Model& model, const Speeds& speeds, int64_t windows, int64_t window) {
+    const auto tokens = static_cast<double>(windows * window);
+    double passes = 1, seconds = 0;
+    for (const SiteShape& site : site_shapes(model)) {
+        seconds += regression_of(site, speeds) + feedback_of(site, speeds);
+        seconds += speeds.product * tokens * (2 * site.cols * site.cols + (site.residual ? site.cols * static_cast<double>(model.config().embedding) : 0));
+        passes += site.before;
+    }
+    return seconds + 2 * passes * speeds.layer_window * static_cast<double>(windows);
+}
+
+// The same, with an adapter's matrices in place of codes.
+double correcting_of_layer(const Model& model, const Speeds& speeds, int64_t windows, int64_t window, const WorkToCome& work) {
+    const auto tokens = static_cast<double>(windows * window);
+    double passes = 1, seconds = 0;
+    for (const SiteShape& site : site_shapes(model)) {
+        const double rank = static_cast<double>(work.correction.of(static_cast<int64_t>(site.rows / site.matrices), static_cast<int64_t>(site.cols)));
+        const double sums = work.noise ? 3 : 2;
+        seconds += regression_of(site, speeds) + (work.noise ? site.rows * site.cols * site.cols * speeds.product : 0);
+        seconds += speeds.product * tokens * (sums * site.cols * site.cols + (site.residual ? site.cols * static_cast<double>(model.config().embedding) : 0));
+        seconds += site.matrices * speeds.low_rank * low_rank_work(site.rows / site.matrices, site.cols, rank);
+        passes += site.before;
+    }
+    return seconds + 2 * passes * speeds.layer_window * static_cast<double>(windows);
+}
+
+// A look at what all channels carry; with methods asked for by name also their candidates at every place, and the whole model
+// rounded before and after each.
+double transforms_of(const Model& model, const Speeds& speeds, int64_t given, int64_t window, int methods) {
+    constexpr double kMost = 40, kHeldOut = 0.2, kRows = 64, kCandidates = 20;  // see whole_check.h and place_loss.c++
+    const double windows = std::min(static_cast<double>(given), kMost), layers = static_cast<double>(model.weights().layers.size());
+    double look = windows * speeds.layer_window, rounding = 0, places = 0;
+    for (const SiteShape& site : site_shapes(model)) {
+        const double factor = speeds.solve * site.cols * site.cols * site.cols / 3, square = kRows * site.cols * site.cols * speeds.product;
+        look += windows * static_cast<double>(window) * site.cols * site.cols * speeds.product;
+        rounding += feedback_of(site, speeds);
+        places += site.matrices * (kCandidates * methods * (kRows * site.cols * speeds.encode_weight + 2 * square) + 2 * factor);
+    }
+    const double held = kHeldOut * windows * speeds.layer_window;
+    if (methods == 0) return layers * look;
+    return layers * (look + places + held + (methods + 1) * (look + held + rounding));
 }
 
 // Of a layer in the middle.
@@ -233,12 +313,16 @@ SequentialOptions sequential_options(const CalibrationOptions& options) {
 
 Result<TimeEstimate> estimate_time(const Model& model, const Plan& plan, const WorkToCome& work, const std::vector<int32_t>& tokens,
                                    const CalibrationOptions& options, ThreadPool& pool) {
-    Timing timing(model, plan, tokens, options, pool);
+    Timing timing(model, plan, tokens, options, work.correction, pool);
     TRY(timing.run());
     const Speeds& speeds = timing.speeds();
     const auto layers = static_cast<int64_t>(model.weights().layers.size());
     const int64_t windows = static_cast<int64_t>(tokens.size()) / options.window;
     TimeEstimate out;
+    if (work.outliers || work.transforms > 0) out.transforms = transforms_of(model, speeds, windows, options.window, work.transforms);
+    if (work.observes) out.observing = 1.2 * static_cast<double>(windows * layers) * speeds.layer_window;  // and the histograms
+    if (work.correction.rank > 0 || work.correction.share > 0)
+        out.correcting = static_cast<double>(layers) * correcting_of_layer(model, speeds, windows, options.window, work);
     if (work.statistics) out.statistics = static_cast<double>(windows * layers) * speeds.layer_window;
     if (!work.measured.empty()) {
         const SensitivityOptions sensitivity = sensitivity_options(model, work.measured, windows, options);
@@ -274,9 +358,12 @@ std::string time_text(const TimeEstimate& estimate) {
     const auto add = [&](const char* name, double seconds) {
         if (seconds > 0) parts += (parts.empty() ? ": " : ", ") + std::string(name) + " " + text(seconds);
     };
-    add("reading", estimate.statistics);
+    add("transforms", estimate.transforms);
     add("measuring", estimate.measuring);
+    add("reading", estimate.statistics);
+    add("observing", estimate.observing);
     add("rounding", estimate.rounding);
+    add("low rank", estimate.correcting);
     return "about " + text(estimate.total()) + parts;
 }
 

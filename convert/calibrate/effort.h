@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "base/threads.h"
+#include "convert/calibrate/correction.h"
 #include "convert/calibrate/options.h"
 #include "convert/calibrate/sensitivity.h"
 #include "convert/calibrate/sequential.h"
@@ -25,16 +26,22 @@ std::vector<int32_t> shortened(const std::vector<int32_t>& tokens, int64_t windo
 SequentialOptions sequential_options(const CalibrationOptions& options);
 
 struct TimeEstimate {
-    double statistics = 0, measuring = 0, rounding = 0;  // seconds; 0: not part of the work
-    double total() const { return statistics + measuring + rounding; }
+    double transforms = 0, statistics = 0, measuring = 0, observing = 0, rounding = 0, correcting = 0;  // seconds; 0: not part of the work
+    double total() const { return transforms + statistics + measuring + observing + rounding + correcting; }
 };
 
 struct WorkToCome {
     std::vector<std::string> measured;  // tensors; empty: none
     bool statistics = false, feedback = false;
+    bool outliers = false;   // channels that stand out are looked for; where some do, more work follows than is foreseen
+    int transforms = 0;      // methods named by the user
+    bool observes = false;   // ranges of activations
+    RankChoice correction;   // of the adapter beside the output; none: {0, 0}
+    bool noise = false;      // and activations are rounded for it
 };
 
-// From a window through one layer, one sum of products, one small system of equations and a few rows rounded, all timed now.
+// From a window through one layer, one sum of products, one small system of equations, a few rows rounded and a small matrix
+// approximated, all timed now.
 Result<TimeEstimate> estimate_time(const Model& model, const Plan& plan, const WorkToCome& work, const std::vector<int32_t>& tokens,
                                    const CalibrationOptions& options, ThreadPool& pool);
 

@@ -61,6 +61,13 @@ std::vector<float> ProductSum::mean(double count) const {
     return out;
 }
 
+void four_dots(const float* a, int64_t stride, const float* b, int64_t count, double* out) {
+    double sums[4] = {out[0], out[1], out[2], out[3]};
+    for (int64_t k = 0; k < count; ++k)
+        for (int64_t i = 0; i < 4; ++i) sums[i] += static_cast<double>(a[i * stride + k]) * static_cast<double>(b[k]);
+    for (int64_t i = 0; i < 4; ++i) out[i] = sums[i];
+}
+
 void ProductSum::mean_of_row(int64_t row, int64_t count, std::vector<float>& out) const {
     out.resize(static_cast<size_t>(count));
     const double* from = sum_.data() + row * right_cols_;

@@ -29,4 +29,7 @@ private:
     std::vector<float> left_, right_, piece_;  // transposed rows of one add, their products
 };
 
+// Four sums over k of a[i * stride + k] * b[k] in double, each in the order of k.
+void four_dots(const float* a, int64_t stride, const float* b, int64_t count, double* out);
+
 }  // namespace quant

@@ -198,13 +198,14 @@ private:
             std::vector<float> w(static_cast<size_t>(cols));
             for (int64_t r = begin; r < end; ++r) {
                 decode_rows(*weight.format, weight.view(), r, 1, w.data());
-                for (int64_t c = 0; c < cols; ++c) {
-                    const float* from = drift.data() + c * cols;
-                    double sum =
-                        lacking.empty() ? 0 : static_cast<double>(lacking[static_cast<size_t>(c * rows + r)]);
-                    for (int64_t k = 0; k < cols; ++k)
-                        sum += static_cast<double>(from[k]) * static_cast<double>(w[static_cast<size_t>(k)]);
-                    out[static_cast<size_t>(c * rows + r)] = options_.compensation * sum;
+                const auto at = [&](int64_t c) { return static_cast<size_t>(c * rows + r); };
+                for (int64_t c = 0; c < cols; c += 4) {
+                    // Four at a time, the last ones again where columns are no multiple of four; there are at least a block of them.
+                    const int64_t first = std::max<int64_t>(0, std::min(c, cols - 4));
+                    double sums[4] = {};
+                    for (int64_t i = 0; i < 4 && !lacking.empty(); ++i) sums[i] = static_cast<double>(lacking[at(first + i)]);
+                    four_dots(drift.data() + first * cols, cols, w.data(), cols, sums);
+                    for (int64_t i = 0; i < 4; ++i) out[at(first + i)] = options_.compensation * sums[i];
                 }
             }
         });

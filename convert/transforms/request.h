@@ -20,6 +20,7 @@ struct TransformRequest {
 };
 // "awq,rotate", "auto" or "none". Error: an unknown name, with all that are known.
 Status parse_transforms(std::string_view list, TransformRequest& request);
+std::string names_of(const TransformRequest& request);  // of the list; empty where there is none
 // "fold-norm, rotate, ...", for messages.
 std::string transform_names();
 

@@ -77,8 +77,9 @@ public:
             else if (transform == Transform::rotate) TRY(rotate());
             else TRY(stage("fptquant", fptquant_stage));
         }
-        std::string names;
-        for (const Transform transform : scaling) names += (names.empty() ? "" : ", ") + std::string(row_of(transform).name);
+        TransformRequest scales_only;
+        scales_only.list = scaling;
+        std::string names = names_of(scales_only);
         if (request_.automatic && judged()) names = "outliers";
         if (!names.empty()) TRY(stage(names, [&](const Stage& stage) { return scale_stage(stage, scaling); }));
         out_.model = now_.model;
@@ -237,6 +238,12 @@ private:
 };
 
 }  // namespace
+
+std::string names_of(const TransformRequest& request) {
+    std::string out;
+    for (const Transform transform : request.list) out += (out.empty() ? "" : ", ") + std::string(row_of(transform).name);
+    return out;
+}
 
 std::string transform_names() {
     std::string out;

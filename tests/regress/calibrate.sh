@@ -165,6 +165,16 @@ fast() {
 check the_least_effort fast
 fails an_unknown_effort 2 'effort|fast, normal or max|much' "$quant" quantize "$tiny" "$work/no.gguf" q4_0 --calibrate "$work/seen.txt" --effort much
 
+# A dry run says what would be tried and how long it would take.
+foreseen() {
+    "$quant" quantize "$tiny" "$work/no.gguf" q4_0 --dry-run --calibrate "$work/seen.txt" --calibrate-ctx 64 --calibrate-chunks 8 "$@" 2>&1 | tee "$work/said"
+    [ ! -e "$work/no.gguf" ] && grep -q 'calibration on 8 windows would take about .*rounding.*nothing written' "$work/said"
+}
+foreseen_by_name() { foreseen --transform awq,rotate --lowrank 8 && grep -q 'to be tried: rotate, awq$' "$work/said" && grep -q 'transforms .*low rank' "$work/said"; }
+foreseen_by_default() { foreseen && grep -q 'to be tried: channels that stand out' "$work/said"; }
+check a_dry_run_says_what_it_would_try foreseen_by_name
+check a_dry_run_says_the_default foreseen_by_default
+
 # A time per token: refused in one line where nothing is as fast, else said in the end.
 timed=("$tiny" "$work/timed.gguf" q4_0 --calibrate "$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2 --effort fast)
 refused_time() {

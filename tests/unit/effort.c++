@@ -33,8 +33,9 @@ TEST(windows_are_cut) {
 }
 
 TEST(times_are_said_in_words) {
-    CHECK(time_text({0, 90, 50}) == "about 2 min: measuring 90 s, rounding 50 s");
-    CHECK(time_text({40, 0, 0.2}) == "about 40 s: reading 40 s, rounding a second");
+    CHECK(time_text({0, 0, 90, 0, 50, 0}) == "about 2 min: measuring 90 s, rounding 50 s");
+    CHECK(time_text({0, 40, 0, 0, 0.2, 0}) == "about 40 s: reading 40 s, rounding a second");
+    CHECK(time_text({10, 0, 20, 3, 50, 30}) == "about 2 min: transforms 10 s, measuring 20 s, observing 3 s, rounding 50 s, low rank 30 s");
 }
 
 TEST_MAIN
