@@ -52,7 +52,8 @@ Result<const uint8_t*> SavedRounding::tensor(size_t index) {
     if (const TensorInfo* site = grams_.find(out.name); site != site_) {
         site_ = nullptr;
         LET(gram, grams_.read(*site));
-        LET(factor, inverse_factor(gram, cols, options_.damping, pool_));
+        feedback_ = damped_for(options_, cols, static_cast<double>(grams_.facts().windows * grams_.facts().window));
+        LET(factor, inverse_factor(gram, cols, feedback_.damping, pool_));
         gram_ = std::move(gram);
         factor_ = std::move(factor);
         site_ = site;
@@ -68,7 +69,7 @@ Result<const uint8_t*> SavedRounding::tensor(size_t index) {
             source_.read_rows(index, row + begin, end - begin, to);
             zero_nonfinite(to, static_cast<size_t>((end - begin) * cols));  // whether they are an error is seen when rows are written
         });
-        round_with_factor(format, values.data(), count, cols, out.group, gram_, factor_, options_, pool_,
+        round_with_factor(format, values.data(), count, cols, out.group, gram_, factor_, feedback_, pool_,
                           blocks_.data() + static_cast<uint64_t>(row) * (format.head ? 0 : format.row_bytes(cols)));
     }
     return blocks_.data();

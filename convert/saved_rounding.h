@@ -39,6 +39,7 @@ private:
     ThreadPool pool_;
     const TensorInfo* site_ = nullptr;  // whose Gram matrix and factor these are: neighbours often share them
     std::vector<float> gram_, factor_;
+    FeedbackOptions feedback_;  // damped for it
     std::vector<uint8_t> blocks_;
 };
 

@@ -88,7 +88,7 @@ private:
         std::vector<float> h = gram.mean(static_cast<double>(gram.tokens()));
         LET(share, lookup_share(model_, tokens_, options_.window, options_.memory, pool_));
         add_lookups(h, width, share);
-        return round_tensor(*output, h, {});
+        return round_tensor(*output, h, static_cast<double>(gram.tokens()), {});
     }
 
     // A table of its own has no inputs to learn from: each row is encoded for itself.
@@ -111,9 +111,9 @@ private:
                !found->second->copies();
     }
 
-    // Rounds `weight` + `shift` ([cols, rows], column by column; empty: none) and puts it into the rounded
-    // model.
-    Status round_tensor(const TensorInfo& weight, const std::vector<float>& gram,
+    // Rounds `weight` + `shift` ([cols, rows], column by column; empty: none), its inputs `seen` so many times, and
+    // puts it into the rounded model.
+    Status round_tensor(const TensorInfo& weight, const std::vector<float>& gram, double seen,
                         const std::vector<double>& shift) {
         const Format& format = *planned_.at(weight.name)->out.format;
         const int64_t rows = weight.rows(), cols = weight.cols();
@@ -129,7 +129,8 @@ private:
         std::vector<uint8_t>& blocks = result_[weight.name];
         const int64_t group = planned_.at(weight.name)->out.group;
         blocks.resize(format.tensor_bytes(cols, rows, group));
-        TRY(round_with_feedback(format, values.data(), rows, cols, group, gram, options_.feedback, pool_, blocks.data()));
+        TRY(round_with_feedback(format, values.data(), rows, cols, group, gram, damped_for(options_.feedback, cols, seen), pool_,
+                                blocks.data()));
         rounded_weights_.put(weight, format, group, blocks.data(), blocks.size());
         return {};
     }
@@ -184,7 +185,7 @@ private:
                 const double ridge = options_.feedback.damping + static_cast<double>(cols) / count;
                 TRY(solve_gram(h, cols, ridge, shift, weight->rows(), pool_));
             }
-            TRY(round_tensor(*weight, h, shift));
+            TRY(round_tensor(*weight, h, count, shift));
         }
         return {};
     }

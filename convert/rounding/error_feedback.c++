@@ -18,6 +18,12 @@ namespace quant {
 
 namespace {
 
+// Measured on texts held out, of the kind of the calibration text and of another (KL of Q4_0, 256 columns): 24 windows of 512
+// tokens, without it .0043 and .0056, at 8 .0039 and .0051, at 24 .0042 and .0053; 160 windows: .0035 and .0052, .0034 and
+// .0047, .0033 and .0048.
+constexpr double kDampingPerColumn = 12;
+
+
 constexpr int64_t kRows = kLanes;  // of a tile
 constexpr int64_t kMostBlock = 256;
 constexpr double kLeastFactor = 0.7;  // by which a scale changes afterwards at most
@@ -281,6 +287,11 @@ private:
 };
 
 }  // namespace
+
+FeedbackOptions damped_for(FeedbackOptions options, int64_t cols, double tokens) {
+    options.damping += tokens > 0 ? std::min(1.0, kDampingPerColumn * static_cast<double>(cols) / tokens) : 1.0;
+    return options;
+}
 
 Status round_with_feedback(const Format& format, const float* w, int64_t rows, int64_t cols, int64_t group,
                            const std::vector<float>& gram, const FeedbackOptions& options, ThreadPool& pool,

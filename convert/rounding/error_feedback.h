@@ -18,6 +18,10 @@ struct FeedbackOptions {
     int refits = 2;         // of the blocks' scales to the codes then, each with one more sweep; none without sweeps
 };
 
+// `options` for a Gram matrix [cols, cols] of so many tokens: the fewer there are for each column, the less its small
+// eigenvalues say of other text, and the more damping it gets.
+FeedbackOptions damped_for(FeedbackOptions options, int64_t cols, double tokens);
+
 // w [rows, cols] -> blocks, format.tensor_bytes(cols, rows, group); group 0: one table for all rows. gram [cols, cols]. Rows are independent: the same
 // bytes for any number of threads. Formats without codes (F16) are encoded with diag(H) as importance; tables of a tensor are
 // made with it before the codes are chosen.

@@ -26,13 +26,13 @@ std::vector<float> gaussian(size_t count, uint64_t seed, double scale) {
 }
 
 // The Gram matrix of inputs whose columns are strongly correlated, as activations are.
-std::vector<float> correlated_gram(int64_t n, int64_t tokens) {
+std::vector<float> correlated_gram(int64_t n, int64_t tokens, double common = 0.9) {
     Rng rng(7);
     std::vector<double> sum(static_cast<size_t>(n * n));
     std::vector<double> x(static_cast<size_t>(n));
     for (int64_t t = 0; t < tokens; ++t) {
         double shared = rng.gaussian();
-        for (double& v : x) shared = 0.9 * shared + 0.5 * rng.gaussian(), v = shared;
+        for (double& v : x) shared = common * shared + 0.5 * rng.gaussian(), v = shared;
         for (int64_t i = 0; i < n; ++i)
             for (int64_t j = 0; j < n; ++j)
                 sum[static_cast<size_t>(i * n + j)] += x[static_cast<size_t>(i)] * x[static_cast<size_t>(j)];
@@ -291,6 +291,21 @@ TEST(refitted_scales_lower_the_objective) {
         CHECK_MSG(after < (format.block > 64 ? 0.9985 : 0.99) * before, format_text("%s: %g, with fitted scales %g", format.name, before, after));
     }
     CHECK(count == 2 + 8 * 3);  // NF4, L4; A1 to A8 in groups of 32, 64, 128
+}
+
+// What counts is the error on inputs that the rounding has not seen, which may have less in common.
+TEST(few_tokens_are_damped_more) {
+    constexpr int64_t rows = 64, cols = 64, few = 1000;
+    const std::vector<float> w = gaussian(rows * cols, 5, 0.05);
+    const std::vector<float> seen = correlated_gram(cols, few), others = correlated_gram(cols, 4000, 0.5);
+    const Format& format = format_of(FormatSlot::q4_0);
+    const FeedbackOptions plain, damped = damped_for(plain, cols, few);
+    CHECK(damped.damping > plain.damping && damped_for(plain, cols, 0).damping == plain.damping + 1);
+    CHECK(damped_for(plain, cols, 1e6).damping < 1.1 * plain.damping);
+    const auto loss = [&](const FeedbackOptions& options) {
+        return objective(w, decoded(format, fed_back(format, w, seen, rows, cols, options, 1), rows, cols), others, cols);
+    };
+    CHECK_MSG(loss(damped) < 0.9 * loss(plain), format_text("%g, not damped %g", loss(damped), loss(plain)).c_str());
 }
 
 TEST(feedback_does_not_depend_on_threads) {
