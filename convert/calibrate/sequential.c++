@@ -180,9 +180,7 @@ private:
             std::vector<double> shift;
             if (compensate) {
                 shift = wished_change(*weight, d, residual ? l : std::vector<float>());
-                // Fewer tokens, less trust: a ridge of columns / tokens keeps the change from learning their
-                // noise.
-                const double ridge = options_.feedback.damping + static_cast<double>(cols) / count;
+                const double ridge = damped_for(options_.feedback, cols, count).damping;  // learns less of the tokens' noise
                 TRY(solve_gram(h, cols, ridge, shift, weight->rows(), pool_));
             }
             TRY(round_tensor(*weight, h, count, shift));

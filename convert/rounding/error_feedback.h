@@ -13,13 +13,15 @@
 namespace quant {
 
 struct FeedbackOptions {
-    double damping = 0.01;  // of the mean of H's diagonal
+    double damping = 0.01;  // of H's typical_square (factor.h)
     int sweeps = 3;         // of coordinate descent over the codes afterwards, on the same objective; 0: none
     int refits = 2;         // of the blocks' scales to the codes then, each with one more sweep; none without sweeps
 };
 
-// `options` for a Gram matrix [cols, cols] of so many tokens: the fewer there are for each column, the less its small
-// eigenvalues say of other text, and the more damping it gets.
+// `options` for a Gram matrix [cols, cols] of so many tokens: the fewer there are, the less its small eigenvalues say of other
+// text; their error goes with the root of columns per token (Marchenko and Pastur 1967). KL of Q4_0 on text held out, of the
+// kind of the calibration text and of another: 24 windows of 512 tokens, without .0043 and .0056, with this .0038 and .0051; 160
+// windows .0035 and .0052, .0032 and .0048.
 FeedbackOptions damped_for(FeedbackOptions options, int64_t cols, double tokens);
 
 // w [rows, cols] -> blocks, format.tensor_bytes(cols, rows, group); group 0: one table for all rows. gram [cols, cols]. Rows are independent: the same

@@ -56,20 +56,26 @@ bool cholesky(Square& a, int64_t n, ThreadPool& pool) {
     return true;
 }
 
-double damped_diagonal(const std::vector<float>& gram, int64_t n, double damping,
-                       std::vector<double>& diagonal) {
-    double mean = 0;
-    for (int64_t i = 0; i < n; ++i) mean += static_cast<double>(gram[static_cast<size_t>(i * n + i)]);
-    mean = n > 0 && mean > 0 ? mean / static_cast<double>(n) : 1.0;
+void damped_diagonal(const std::vector<float>& gram, int64_t n, double damping, std::vector<double>& diagonal) {
+    const double typical = typical_square(gram, n);
     diagonal.resize(static_cast<size_t>(n));
     for (int64_t i = 0; i < n; ++i) {
         const double own = static_cast<double>(gram[static_cast<size_t>(i * n + i)]);
-        diagonal[static_cast<size_t>(i)] = (own > 0 ? own : mean) + damping * mean;
+        diagonal[static_cast<size_t>(i)] = (own > 0 ? own : typical) + damping * typical;
     }
-    return mean;
 }
 
 }  // namespace
+
+double typical_square(const std::vector<float>& gram, int64_t n) {
+    std::vector<float> positive;
+    for (int64_t i = 0; i < n; ++i)
+        if (const float own = gram[static_cast<size_t>(i * n + i)]; own > 0) positive.push_back(own);
+    if (positive.empty()) return 1;
+    const auto middle = positive.begin() + static_cast<std::ptrdiff_t>(positive.size() / 2);
+    std::nth_element(positive.begin(), middle, positive.end());
+    return static_cast<double>(*middle);
+}
 
 // With J the reversal of order, J A J = L Lt gives A = (J L J)(J L J)t with J L J upper triangular; its
 // inverse is U. Row i of the result is therefore row n-1-i of inverse(L), reversed.

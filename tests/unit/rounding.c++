@@ -300,8 +300,8 @@ TEST(few_tokens_are_damped_more) {
     const std::vector<float> seen = correlated_gram(cols, few), others = correlated_gram(cols, 4000, 0.5);
     const Format& format = format_of(FormatSlot::q4_0);
     const FeedbackOptions plain, damped = damped_for(plain, cols, few);
-    CHECK(damped.damping > plain.damping && damped_for(plain, cols, 0).damping == plain.damping + 1);
-    CHECK(damped_for(plain, cols, 1e6).damping < 1.1 * plain.damping);
+    CHECK(damped.damping > plain.damping && damped_for(plain, cols, 0).damping == plain.damping + 0.5);
+    CHECK(damped_for(plain, cols, 1e6).damping < 4 * plain.damping);
     const auto loss = [&](const FeedbackOptions& options) {
         return objective(w, decoded(format, fed_back(format, w, seen, rows, cols, options, 1), rows, cols), others, cols);
     };
