@@ -1,6 +1,7 @@
 // The command `quantize`: options, what is printed, nothing else. The work is quantize_file().
 #include "convert/quantize.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <map>
@@ -39,6 +40,8 @@ struct Settings {
     std::vector<std::string> positional;
     std::vector<AdapterChoice> adapters;
     int64_t threads = 0, windows = 0;  // 0: by the machine, by the effort
+    std::string of_calibration;        // an option that means nothing without a text
+    bool seeded = false;
     bool json = false, quiet = false, verbose = false;
 };
 
@@ -128,9 +131,10 @@ void add_calibration_options(Options& options, Settings& s) {
                  [&o](const std::string& list) { return parse_transforms(list, o.transforms); });
     options.call_flag("--no-gate", "transforms stay even where nothing is gained or nothing was measured",
                       [&o]() { return o.transforms.gate = false, Status(); });
-    options.call("--seed", "N", "of random rotations (default 0)", [&o](const std::string& text) -> Status {
+    options.call("--seed", "N", "of random rotations (default 0)", [&s, &o](const std::string& text) -> Status {
         LET(seed, parse_integer(text));
         if (seed < 0) return usage_error("expected 0 or more");
+        s.seeded = true;
         o.transforms.seed = static_cast<uint64_t>(seed);
         return {};
     });
@@ -138,15 +142,17 @@ void add_calibration_options(Options& options, Settings& s) {
                     int64_t{1} << 30);
     options.call("--effort", "fast|normal|max",
                  "with --calibrate: the mix's formats, importance only | formats by measured cost, error feedback (default) | more of both; the time is said beforehand",
-                 [&o](const std::string& name) -> Status {
+                 [&s, &o](const std::string& name) -> Status {
+                     s.of_calibration = "--effort";
                      static constexpr std::pair<const char*, Effort> kEfforts[] = {{"fast", Effort::fast}, {"normal", Effort::normal}, {"max", Effort::max}};
                      for (const auto& [known, effort] : kEfforts)
                          if (name == known) return o.calibration.effort = effort, Status{};
                      return usage_error("expected fast, normal or max, found '" + escaped(name) + "'");
                  });
     options.integer("--calibrate-ctx", "N", "tokens of a window (default 512)", &o.calibration.window, 16, 1 << 20);
-    options.call("--mem", "SIZE", "with --calibrate: hidden states past so many bytes lie in TMPDIR (default 2G)", [&o](const std::string& size) -> Status {
+    options.call("--mem", "SIZE", "with --calibrate: hidden states past so many bytes lie in TMPDIR (default 2G)", [&s, &o](const std::string& size) -> Status {
         LET(bytes, parse_size(size));
+        s.of_calibration = "--mem";
         o.calibration.memory = bytes;
         return {};
     });
@@ -228,6 +234,17 @@ Status take_positional(Settings& s) {
         s.threads = *threads;
     }
     s.options.threads = static_cast<int>(s.threads);
+    return {};
+}
+
+// An option that would do nothing is more likely a mistake than a wish.
+Status check_companions(const Settings& s) {
+    const QuantizeOptions& o = s.options;
+    const std::string lonely = s.windows != 0 ? "--calibrate-chunks" : s.of_calibration;
+    if (!lonely.empty() && o.calibration.texts.empty()) return usage_error(lonely + " does nothing without a text: give --calibrate TEXT too");
+    const auto& chosen = o.transforms.list;
+    if (s.seeded && std::find(chosen.begin(), chosen.end(), Transform::rotate) == chosen.end())
+        return usage_error("--seed is that of random rotations: give --transform rotate too");
     return {};
 }
 
@@ -462,6 +479,7 @@ Status quantize_command(Arguments arguments) {
     LET(proceed, options.parse(with_joined_scales(arguments)));
     if (!proceed) return {};
     TRY(take_positional(s));
+    TRY(check_companions(s));
     apply_effort(s);
     for (AdapterChoice& each : s.adapters) s.options.adapters.push_back({std::move(each.path), each.scale});
     if (s.quiet && s.verbose) return usage_error("--quiet and --verbose exclude each other");

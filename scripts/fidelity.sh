@@ -49,12 +49,12 @@ number() { sed -n "s/.*\"$1\": *\([-+0-9.e]*\).*/\1/p" "$2" | head -n 1; }
 now() { date +%s.%N; }
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.0f", b - a }'; }
 
-# judge FILE TEXT RESULT: "bytes KL error KL-exact error perplexity" into RESULT
+# judge FILE TEXT RESULT: "bytes KL error KL-exact error perplexity" into RESULT; fails where the file has types that we do not read
 judge() {
-    "$quant" eval -m "$1" --base "$model" -f "$2" -c "$context" --chunks "$chunks" --json --quiet >"$work/fast"
-    "$quant" eval -m "$1" --base "$model" -f "$2" -c "$context" --chunks "$chunks" --exact --json --quiet >"$work/exact"
-    echo "$(wc -c <"$1") $(number kl_divergence "$work/fast") $(number kl_divergence_error "$work/fast")" \
-        "$(number kl_divergence "$work/exact") $(number kl_divergence_error "$work/exact") $(number perplexity "$work/fast")" >"$3"
+    "$quant" eval -m "$1" --base "$model" -f "$2" -c "$context" --chunks "$chunks" --json --quiet >"$work/fast" &&
+        "$quant" eval -m "$1" --base "$model" -f "$2" -c "$context" --chunks "$chunks" --exact --json --quiet >"$work/exact" &&
+        echo "$(wc -c <"$1") $(number kl_divergence "$work/fast") $(number kl_divergence_error "$work/fast")" \
+            "$(number kl_divergence "$work/exact") $(number kl_divergence_error "$work/exact") $(number perplexity "$work/fast")" >"$3"
 }
 
 # row NAME RESULT SECONDS [OURS]: a row; with the result of our file, how far ours is beside it
@@ -77,14 +77,12 @@ autoround() {
         column && name == wanted && split($column, part, " · ") == 3 { print name, part[1] + 0, part[2] + 0, part[3] + 0 }' "$shared/reference/peers.md"
 }
 
-# second_opinion FILE TEXT: what a peer says of our file, against its own record of the original
-second_opinion() {
+# judged_by PROGRAM FILE TEXT: the "KL ± error" that a peer's llama-perplexity finds, against its own record of the original
+judged_by() {
     local record
-    record=$keep/original-$(basename "$2")
-    [ -n "$judge_peer" ] || return 0
-    [ -s "$record" ] || "$judge_peer" -m "$model" -f "$2" -c "$context" --chunks "$chunks" --kl-divergence-base "$record" >/dev/null 2>&1
-    "$judge_peer" -m "$1" --kl-divergence-base "$record" --kl-divergence 2>/dev/null |
-        sed -n 's/^Mean *KLD: */    the peer judges our calibrated file: KL /p'
+    record=$keep/original-$(cd "$(dirname "$1")" && pwd | cksum | cut -d' ' -f1)-$(basename "$3")
+    [ -s "$record" ] || "$1" -m "$model" -f "$3" -c "$context" --chunks "$chunks" --kl-divergence-base "$record" >/dev/null 2>&1
+    "$1" -m "$2" --kl-divergence-base "$record" --kl-divergence 2>/dev/null | sed -n 's/^Mean *KLD: *//p'
 }
 
 # peer_file PEER NAME TYPE: quantized once; the seconds are left beside it
@@ -117,8 +115,13 @@ beside() {
         echo "  $name: $(tail -n 1 "$work/log")"
         return 0
     fi
-    [ -s "$judged" ] || judge "$keep/$name-$2.gguf" "$3" "$judged"
-    row "$name" "$judged" "$(cat "$keep/$name-$2.gguf.seconds")" "$4"
+    if [ -s "$judged" ] || judge "$keep/$name-$2.gguf" "$3" "$judged" 2>"$work/log"; then
+        row "$name" "$judged" "$(cat "$keep/$name-$2.gguf.seconds")" "$4"
+        return 0
+    fi
+    sed "s/^/  $name: /" "$work/log"
+    [ -x "$1/llama-perplexity" ] || return 0
+    echo "    its own program judges its file of $(wc -c <"$keep/$name-$2.gguf") bytes: KL $(judged_by "$1/llama-perplexity" "$keep/$name-$2.gguf" "$3"), ours: KL $(judged_by "$1/llama-perplexity" "$work/ours.gguf" "$3")"
 }
 
 # on_text TYPE TEXT: the rows of one type and text
@@ -137,7 +140,7 @@ on_text() {
         awk -v name="AutoRound $name" -v kl="$kl" -v ppl="$perplexity" -v bytes="$bytes" -v ours="$ours" 'BEGIN {
             split(ours, o, " "); printf "  %-22s %9d  %.5f                %-21s  %8.4f %7s   %.3f\n", name, bytes, kl, "", ppl, "", o[2] / kl }'
     done
-    second_opinion "$work/ours.gguf" "$2"
+    [ -z "$judge_peer" ] || echo "    the peer judges our calibrated file: KL $(judged_by "$judge_peer" "$work/ours.gguf" "$2")"
 }
 
 peers=("$@")

@@ -163,6 +163,10 @@ fast() {
         [ "$(stat -c %s "$work/fast.gguf")" -le "$(($(stat -c %s "$work/by-matrix.gguf") + 256))" ] && [ "$(divergence "$work/fast.gguf")" = "$(divergence "$work/by-matrix.gguf")" ]
 }
 check the_least_effort fast
+fails effort_without_a_text 2 '--effort|--calibrate TEXT' "$quant" quantize "$tiny" "$work/no.gguf" q4_0 --effort max
+fails memory_without_a_text 2 '--mem|--calibrate TEXT' "$quant" quantize "$tiny" "$work/no.gguf" q4_0 --mem 1G
+fails windows_without_a_text 2 '--calibrate-chunks|--calibrate TEXT' "$quant" quantize "$tiny" "$work/no.gguf" q4_0 --calibrate-chunks 4
+fails a_seed_without_a_rotation 2 '--seed|--transform rotate' "$quant" quantize "$tiny" "$work/no.gguf" q4_0 --seed 4
 fails an_unknown_effort 2 'effort|fast, normal or max|much' "$quant" quantize "$tiny" "$work/no.gguf" q4_0 --calibrate "$work/seen.txt" --effort much
 
 # A dry run says what would be tried and how long it would take.
