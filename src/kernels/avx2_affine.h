@@ -63,43 +63,89 @@ inline AffineLine line_at(const AffineLayout& layout, const uint8_t* at) {
     return line;
 }
 
-// Products of `count` groups of 32 in 8 lanes.
-template <class C>
-inline __m256 dot_groups(const uint8_t* at, int64_t count, const int8_t* codes, const float* scales) {
-    __m256 sum = _mm256_setzero_ps(), other = sum;
-    int64_t i = 0;
-    for (; i + 2 <= count; i += 2, at += 8 * C::kBits) {
-        sum = _mm256_fmadd_ps(dot_lanes<C>(C::codes(at), load256(codes + 32 * i)), _mm256_broadcast_ss(scales + i), sum);
-        other = _mm256_fmadd_ps(dot_lanes<C>(C::codes(at + 4 * C::kBits), load256(codes + 32 * i + 32)), _mm256_broadcast_ss(scales + i + 1), other);
+// Where four groups of 32 codes in a row have their headers and codes.
+struct FourGroups {
+    int64_t header[4] = {}, codes[4] = {}, bytes = 0;
+    explicit FourGroups(const AffineLayout& layout) {
+        const int head = layout.group ? layout.header() : 0, per = layout.group ? layout.group / 32 : 4;
+        for (int i = 0; i < 4; ++i) {
+            header[i] = i / per * (head + per * layout.codes32());
+            codes[i] = (i / per + 1) * head + i * layout.codes32();
+        }
+        bytes = 4 / per * head + 4 * layout.codes32();
     }
-    if (i < count) sum = _mm256_fmadd_ps(dot_lanes<C>(C::codes(at), load256(codes + 32 * i)), _mm256_broadcast_ss(scales + i), sum);
-    return _mm256_add_ps(sum, other);
+};
+
+inline __m128 four_halves_at(const uint8_t* at, const int64_t* offset) {
+    const uint64_t low = load16(at + offset[0]) | static_cast<uint32_t>(load16(at + offset[1])) << 16;
+    const uint64_t high = load16(at + offset[2]) | static_cast<uint32_t>(load16(at + offset[3])) << 16;
+    return _mm_cvtph_ps(_mm_cvtsi64_si128(static_cast<long long>(low | high << 32)));
+}
+
+// What stands before the codes of a group.
+enum class Header { none, scale, scale_and_zero };
+
+// A row but for its own header. Without a zero point the activations' sums go times the scale and -center (AffineLine).
+template <class C, Header header>
+inline float affine_row(const uint8_t* at, int64_t groups, const FourGroups& four, const Activations& x) {
+    constexpr bool kTwice = C::kBits == 1 && header == Header::scale;  // d or -d: the step is 2 d
+    constexpr float kCenter = header == Header::scale_and_zero ? 1.0f : static_cast<float>(C::kCenter);
+    __m256 sum[4];
+    for (__m256& each : sum) each = _mm256_setzero_ps();
+    __m128 rest = _mm_setzero_ps();
+    int64_t u = 0;
+    for (; u + 4 <= groups; u += 4, at += four.bytes) {
+        prefetch_ahead(at, 16 * C::kBits);
+        alignas(16) float factors[4];
+        __m128 factor = _mm_loadu_ps(x.scales + u);
+        if constexpr (header != Header::none) {
+            const __m128 scales = four_halves_at(at, four.header);
+            factor = _mm_mul_ps(factor, kTwice ? _mm_add_ps(scales, scales) : scales);
+            __m128 base = scales;
+            if constexpr (header == Header::scale_and_zero) base = _mm_mul_ps(scales, four_halves_at(at + 2, four.header));
+            if constexpr (kCenter != 0) rest = _mm_fmadd_ps(base, _mm_loadu_ps(x.block_sums + u), rest);
+        }
+        _mm_store_ps(factors, factor);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i)
+            sum[i] = _mm256_fmadd_ps(dot_lanes<C>(C::codes(at + four.codes[i]), load256(x.codes + 32 * (u + i))), _mm256_broadcast_ss(factors + i), sum[i]);
+    }
+    for (int i = 0; u < groups; ++u, ++i) {
+        float factor = x.scales[u];
+        if constexpr (header != Header::none) {
+            const float scale = half_at(at + four.header[i]);
+            factor *= kTwice ? 2 * scale : scale;
+            const float base = header == Header::scale_and_zero ? scale * half_at(at + four.header[i] + 2) : scale;
+            rest = _mm_add_ss(rest, _mm_set_ss(base * x.block_sums[u]));
+        }
+        sum[0] = _mm256_fmadd_ps(dot_lanes<C>(C::codes(at + four.codes[i]), load256(x.codes + 32 * u)), _mm256_set1_ps(factor), sum[0]);
+    }
+    const float product = horizontal_sum(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
+    return kCenter == 0 ? product : product - kCenter * horizontal_sum(_mm256_zextps128_ps256(rest));
 }
 
 template <class C>
 void gemv_affine(const MatmulArgs& args) {
     const AffineLayout layout = C::layout(args.format->slot);
-    const int64_t cols = args.w.cols, span = layout.group ? layout.group : cols, per = span / 32;
+    const FourGroups four(layout);
+    const int64_t cols = args.w.cols, groups = cols / 32;
     const int64_t row_bytes = static_cast<int64_t>(args.format->row_bytes(cols));
     const Q8Matrix& q = *args.xq;
     for (int64_t t = 0; t < args.n; ++t) {
-        const int8_t* codes = q.codes + t * cols;
-        const float *scales = q.scales + t * (cols / 32), *sums = q.block_sums + t * (cols / 32);
+        const Activations x{q.codes + t * cols, q.scales + t * groups, nullptr, q.block_sums + t * groups, nullptr};
+        float* y = args.y + t * args.y_stride;
+        float total = 0;
+        for (int64_t i = 0; layout.group == 0 && i < groups; ++i) total += x.block_sums[i];
         for (int64_t row = args.row_begin; row < args.row_end; ++row) {
             const uint8_t* at = args.w.data + row * row_bytes;
-            __m256 sum = _mm256_setzero_ps();
-            float rest = 0;
-            for (int64_t g = 0; g < cols / 32; g += per) {
-                _mm_prefetch(reinterpret_cast<const char*>(at) + 2048, _MM_HINT_T0);
+            if (layout.group == 0) {
                 const AffineLine line = line_at<C>(layout, at);
-                at += layout.header();
-                sum = _mm256_fmadd_ps(dot_groups<C>(at, per, codes + 32 * g, scales + g), _mm256_set1_ps(line.step), sum);
-                at += per * 4 * C::kBits;
-                float total = 0;
-                for (int64_t i = g; i < g + per; ++i) total += sums[i];
-                rest += line.base * total;
+                y[row] = line.step * affine_row<C, Header::none>(at + layout.header(), groups, four, x) + line.base * total;
+            } else if (layout.zero) {
+                y[row] = affine_row<C, Header::scale_and_zero>(at, groups, four, x);
+            } else {
+                y[row] = affine_row<C, Header::scale>(at, groups, four, x);
             }
-            args.y[t * args.y_stride + row] = horizontal_sum(sum) + rest;
         }
     }
 }

@@ -3,6 +3,7 @@
 #include "kernels/avx2.h"
 #include "kernels/avx2_gemm.h"
 #include "kernels/avx2_level_unpack.h"
+#include "kernels/avx2_palette_gemv.h"
 #include "kernels/avx2_staged.h"
 #include "kernels/block_formats.h"
 
@@ -19,6 +20,7 @@ void fill_avx2_levels(Kernels& table) {
     set_gemm_staged<Avx2, Stage>(table, FormatSlot::slot, "gemm_" #slot "_q8_avx2");
     QUANT_LEVEL_STAGES(SET)
 #undef SET
+    set_palette_gemv(table);
     // 256 levels are finer than int8: the exact product serves.
     table.matmul[static_cast<size_t>(FormatSlot::pal8)] = {table.matmul_exact, table.matmul_exact, 2, "gemv_pal8_f32_avx2", "gemm_pal8_f32_avx2"};
 }
