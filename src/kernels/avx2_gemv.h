@@ -17,12 +17,16 @@ struct Activations {
     const float* sums;       // [cols / 16]
     const float* block_sums;  // [cols / 32]
     const float* centers;    // [cols / unit]: -offset / 8 * sum of the unit, one eighth for each lane
+    const int16_t* code_sums = nullptr;  // [cols / 16]: sums of 16 codes
 };
 
 // Pairs of products of 32 codes as int16.
 template <class F>
 inline __m256i dot_pairs(__m256i w, __m256i x) {
-    if constexpr (F::kMax == 128) return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    if constexpr (F::kMax == 128) {
+        const __m256i once = constant(w);  // not loaded for each of its two uses
+        return _mm256_maddubs_epi16(_mm256_abs_epi8(once), _mm256_sign_epi8(x, once));
+    }
     return _mm256_maddubs_epi16(w, x);
 }
 
@@ -33,7 +37,7 @@ inline __m256 dot_lanes(__m256i w, __m256i x) {
     if constexpr (F::kMax == 128) return _mm256_cvtepi32_ps(_mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_abs_epi8(w), _mm256_sign_epi8(x, w)));
     return _mm256_cvtepi32_ps(_mm256_dpbusd_epi32(_mm256_setzero_si256(), w, x));
 #else
-    return _mm256_cvtepi32_ps(_mm256_madd_epi16(dot_pairs<F>(w, x), _mm256_set1_epi16(1)));
+    return _mm256_cvtepi32_ps(_mm256_madd_epi16(dot_pairs<F>(w, x), constant(_mm256_set1_epi16(1))));
 #endif
 }
 
@@ -66,64 +70,66 @@ inline void add_unit(const uint8_t* b, int64_t u, const Activations& x, __m256& 
             part[g % kParts] = _mm256_fmadd_ps(lanes, _mm256_set1_ps(x.scales[first + g]), part[g % kParts]);
         }
         if constexpr (kParts == 2) part[0] = _mm256_add_ps(part[0], part[1]);
-        sum = _mm256_fmadd_ps(part[0], _mm256_set1_ps(F::scale(b)), sum);
+        sum = _mm256_fmadd_ps(part[0], F::scale_everywhere(b), sum);
     }
 }
 
-// int16 `index` of each 128-bit half, repeated.
-template <int low, int high>
-inline __m256i repeat16(__m256i v) {
-    constexpr short kLow = static_cast<short>(2 * low | (2 * low + 1) << 8);
-    constexpr short kHigh = static_cast<short>(2 * high | (2 * high + 1) << 8);
-    return _mm256_shuffle_epi8(v, _mm256_set_m128i(_mm_set1_epi16(kHigh), _mm_set1_epi16(kLow)));
+// The scales of groups lie as bytes, the same 16 in both halves of a register: what crosses halves is slow, so that they become
+// int16 by a shuffle within. Signed bytes go into the upper half of an int16: 256 times their value, made up for at the end.
+template <class F>
+constexpr short byte_as_16(int index) {
+    return static_cast<short>(F::kSignedScales ? index << 8 | 0x80 : 0x8000 | index);
+}
+inline __m256i halves16(short low, short high) { return _mm256_set_m128i(_mm_set1_epi16(high), _mm_set1_epi16(low)); }
+
+// Bytes `first` and on as 16 int16, each `times` times.
+template <class F, int first, int times>
+inline __m256i widen_bytes(__m256i bytes) {
+    constexpr auto at = [](int i) { return byte_as_16<F>(first + i / times); };
+    return _mm256_shuffle_epi8(bytes, _mm256_setr_epi16(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8), at(9), at(10), at(11),
+                                                        at(12), at(13), at(14), at(15)));
 }
 
 template <class F, int g>
-inline void add_group(const uint8_t* b, const Activations& x, int64_t first, __m256i low, __m256i high, __m256& part) {
-    __m256i scale;
-    if constexpr (F::kGroup == 32) {
-        scale = repeat16<g, g>(low);
-    } else {
-        scale = g < 4 ? repeat16<2 * (g % 4), 2 * (g % 4) + 1>(low) : repeat16<2 * (g % 4), 2 * (g % 4) + 1>(high);
-    }
+inline void add_group(const uint8_t* b, const Activations& x, int64_t first, __m256i scales, __m256& part) {
+    constexpr int kBoth = F::kGroup == 32;
+    const __m256i scale = _mm256_shuffle_epi8(scales, constant(halves16(byte_as_16<F>(kBoth ? g : 2 * g), byte_as_16<F>(kBoth ? g : 2 * g + 1))));
     const __m256i pairs = dot_pairs<F>(F::codes(b, g), load256(x.codes + 32 * (first + g)));
     const __m256 lanes = _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, scale));
-    part = _mm256_fmadd_ps(lanes, _mm256_set1_ps(x.scales[first + g]), part);
+    part = _mm256_fmadd_ps(lanes, _mm256_broadcast_ss(x.scales + first + g), part);
 }
 
 // Sum over the groups of integer factor * sum of the group's activations, 8 partial sums.
-template <class F>
 inline __m256 times_sums(__m256i factors16, const Activations& x, int64_t u) {
-    if constexpr (F::kGroup == 32) return _mm256_mul_ps(floats_low(factors16), _mm256_loadu_ps(x.block_sums + 8 * u));
-    const __m256 first = _mm256_mul_ps(floats_low(factors16), _mm256_loadu_ps(x.sums + 16 * u));
-    return _mm256_fmadd_ps(floats_high(factors16), _mm256_loadu_ps(x.sums + 16 * u + 8), first);
+    const __m256i sums = _mm256_madd_epi16(factors16, load256(x.code_sums + 16 * u));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(x.scales + 8 * u));
 }
 
 template <class F>
 inline void add_unit(const uint8_t* b, int64_t u, const Activations& x, __m256& sum)
     requires(F::kSuper)
 {
-    const __m256i scales = F::scales16(b);
-    __m256i low = scales, high = scales;
-    if constexpr (F::kGroup == 16) {
-        low = _mm256_permute2x128_si256(scales, scales, 0x00);
-        high = _mm256_permute2x128_si256(scales, scales, 0x11);
-    }
-    __m256 part = _mm256_setzero_ps();
+    const __m256i scales = F::scale_bytes(b);
+    __m256 part = _mm256_setzero_ps(), other = part;
+    add_group<F, 0>(b, x, 8 * u, scales, part);
+    add_group<F, 1>(b, x, 8 * u, scales, other);
+    add_group<F, 2>(b, x, 8 * u, scales, part);
+    add_group<F, 3>(b, x, 8 * u, scales, other);
+    add_group<F, 4>(b, x, 8 * u, scales, part);
+    add_group<F, 5>(b, x, 8 * u, scales, other);
+    add_group<F, 6>(b, x, 8 * u, scales, part);
+    add_group<F, 7>(b, x, 8 * u, scales, other);
+    part = _mm256_add_ps(part, other);
     if constexpr (F::kOffset != 0) {
-        part = _mm256_mul_ps(times_sums<F>(scales, x, u), _mm256_set1_ps(-static_cast<float>(F::kOffset)));
+        const __m256i factors = widen_bytes<F, 0, F::kGroup / 16>(scales);
+        part = _mm256_fmadd_ps(times_sums(factors, x, u), _mm256_set1_ps(-static_cast<float>(F::kOffset)), part);
     }
-    add_group<F, 0>(b, x, 8 * u, low, high, part);
-    add_group<F, 1>(b, x, 8 * u, low, high, part);
-    add_group<F, 2>(b, x, 8 * u, low, high, part);
-    add_group<F, 3>(b, x, 8 * u, low, high, part);
-    add_group<F, 4>(b, x, 8 * u, low, high, part);
-    add_group<F, 5>(b, x, 8 * u, low, high, part);
-    add_group<F, 6>(b, x, 8 * u, low, high, part);
-    add_group<F, 7>(b, x, 8 * u, low, high, part);
-    sum = _mm256_fmadd_ps(part, _mm256_set1_ps(F::scale(b)), sum);
     if constexpr (F::kMinimum) {
-        sum = _mm256_fnmadd_ps(times_sums<F>(F::minima16(b), x, u), _mm256_set1_ps(F::min_scale(b)), sum);
+        const __m256 both = F::both_scales(b);
+        sum = _mm256_fmadd_ps(part, _mm256_moveldup_ps(both), sum);
+        sum = _mm256_fnmadd_ps(times_sums(widen_bytes<F, F::kMinimaAt, F::kGroup / 16>(F::minimum_bytes(b, scales)), x, u), _mm256_movehdup_ps(both), sum);
+    } else {
+        sum = _mm256_fmadd_ps(part, F::scale_everywhere(b), sum);
     }
 }
 
@@ -189,7 +195,18 @@ inline float gemv_row(const uint8_t* b, int64_t units, const Activations& x) {
         prefetch_ahead(b, F::kBytes);
         add_unit<F>(b, u, x, sum);
     }
-    return horizontal_sum(sum);
+    return F::kRowFactor * horizontal_sum(sum);
+}
+
+// Sums of 16 codes.
+inline void sum_codes(const int8_t* codes, int64_t cols, int16_t* out) {
+    for (int64_t i = 0; i < cols; i += 32, out += 2) {
+        const __m256i raised = _mm256_xor_si256(load256(codes + i), _mm256_set1_epi8(static_cast<char>(128)));
+        alignas(32) int64_t eight[4];
+        _mm256_store_si256(reinterpret_cast<__m256i*>(eight), _mm256_sad_epu8(raised, _mm256_setzero_si256()));
+        out[0] = static_cast<int16_t>(eight[0] + eight[1] - 16 * 128);
+        out[1] = static_cast<int16_t>(eight[2] + eight[3] - 16 * 128);
+    }
 }
 
 template <class F>
@@ -207,6 +224,11 @@ void gemv(const MatmulArgs& args) {
                 for (int g = 0; g < kGroups; ++g) total += x.block_sums[u * kGroups + g];
                 centers[u] = total * (-F::kOffset / 8.0f);
             }
+        }
+        if constexpr (F::kSuper) {
+            auto* sums = static_cast<int16_t*>(args.scratch);
+            sum_codes(x.codes, cols, sums);
+            x.code_sums = sums;
         }
         float* y = args.y + t * args.y_stride;
         for (int64_t row = args.row_begin; row < args.row_end; ++row) {

@@ -10,6 +10,22 @@
 namespace quant {
 namespace {
 
+// int16 `index` of each 128-bit half, repeated.
+template <int low, int high>
+inline __m256i repeat16(__m256i v) {
+    constexpr short kLow = static_cast<short>(2 * low | (2 * low + 1) << 8);
+    constexpr short kHigh = static_cast<short>(2 * high | (2 * high + 1) << 8);
+    return _mm256_shuffle_epi8(v, _mm256_set_m128i(_mm_set1_epi16(kHigh), _mm_set1_epi16(kLow)));
+}
+
+// Sum over the groups of integer factor * sum of the group's activations, 8 partial sums.
+template <class F>
+inline __m256 times_float_sums(__m256i factors16, const Activations& x, int64_t u) {
+    if constexpr (F::kGroup == 32) return _mm256_mul_ps(floats_low(factors16), _mm256_loadu_ps(x.block_sums + 8 * u));
+    const __m256 first = _mm256_mul_ps(floats_low(factors16), _mm256_loadu_ps(x.sums + 16 * u));
+    return _mm256_fmadd_ps(floats_high(factors16), _mm256_loadu_ps(x.sums + 16 * u + 8), first);
+}
+
 // What is made of a block ahead of its products. Lies in memory: the registers are for the products.
 template <class F>
 struct Stage {
@@ -35,9 +51,9 @@ inline void stage_block(const uint8_t* b, int64_t u, const Activations& x, Stage
             out.scales[1] = _mm256_permute2x128_si256(scales, scales, 0x11);
         }
         if constexpr (F::kMinimum) {
-            out.taken = _mm256_mul_ps(times_sums<F>(F::minima16(b), x, u), _mm256_set1_ps(F::min_scale(b)));
+            out.taken = _mm256_mul_ps(times_float_sums<F>(F::minima16(b), x, u), _mm256_set1_ps(F::min_scale(b)));
         } else if constexpr (!F::kSigned) {
-            out.taken = _mm256_mul_ps(times_sums<F>(scales, x, u), _mm256_mul_ps(d, _mm256_set1_ps(F::kOffset)));
+            out.taken = _mm256_mul_ps(times_float_sums<F>(scales, x, u), _mm256_mul_ps(d, _mm256_set1_ps(F::kOffset)));
         }
     }
     _mm256_store_ps(out.factor, factor);

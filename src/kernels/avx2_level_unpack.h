@@ -13,6 +13,8 @@ struct NF4 : OneScale {
     static constexpr int kUnit = 64, kBytes = 36, kMax = 128;
     static __m256i codes(const uint8_t* b, int g) { return look_up(kNf4Levels8, nibbles_split(b + 4 + 16 * g)); }
     static float scale(const uint8_t* b) { return float_at(b) * kNf4Unit8; }
+    static constexpr float kRowFactor = kNf4Unit8;
+    static __m256 scale_everywhere(const uint8_t* b) { return _mm256_set1_ps(float_at(b)); }
 };
 
 struct StageNF4_DQ {

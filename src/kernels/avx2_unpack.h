@@ -15,6 +15,12 @@
 namespace quant {
 namespace {
 
+// A constant that the compiler does not know: kept in a register or in memory over a loop. g++ would make it anew in general
+// registers for every block, with moves across that take longer than what they serve.
+inline __m256i constant(__m256i v) {
+    asm("" : "+x"(v));
+    return v;
+}
 inline __m256i load256(const void* at) { return _mm256_loadu_si256(static_cast<const __m256i*>(at)); }
 inline __m128i load128(const void* at) { return _mm_loadu_si128(static_cast<const __m128i*>(at)); }
 inline uint16_t load16(const void* at) {
@@ -34,6 +40,9 @@ inline uint64_t load64(const void* at) {
 }
 inline float half_at(const void* at) { return _cvtsh_ss(load16(at)); }
 
+// Without what crosses the halves of a register.
+inline __m256 half_everywhere(const void* at) { return _mm256_cvtph_ps(_mm_set1_epi16(static_cast<short>(load16(at)))); }
+
 inline float horizontal_sum(__m256 v) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -44,10 +53,12 @@ inline float horizontal_sum(__m256 v) {
 inline __m256 floats_low(__m256i v16) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(v16))); }
 inline __m256 floats_high(__m256i v16) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(v16, 1))); }
 
+inline __m256i twice128(const void* at) { return _mm256_broadcastsi128_si256(load128(at)); }
+
 // 16 bytes -> 32 nibbles: low ones first, then high ones.
 inline __m256i nibbles_split(const uint8_t* at) {
-    const __m128i bytes = load128(at);
-    return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(bytes, 4), bytes), _mm256_set1_epi8(15));
+    const __m256i shifted = _mm256_srlv_epi32(twice128(at), constant(_mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4)));
+    return _mm256_and_si256(shifted, constant(_mm256_set1_epi8(15)));
 }
 
 // 32 bits -> 32 bytes, `value` where the bit is set.
@@ -69,6 +80,7 @@ struct OneScale {
     static constexpr bool kSuper = false, kMinimum = false, kScalePer16 = false;
     static constexpr bool kHalfScale = true;  // the scale is a half at the start of the unit
     static constexpr int kUnit = 32, kMax = 15, kOffset = 0;
+    static constexpr float kRowFactor = 1;  // of the whole row's product, where scale_everywhere() leaves it out
 };
 
 struct Q8_0 : OneScale {
@@ -157,6 +169,7 @@ struct NVFP4 : OneScale {
 struct Q1_0 : OneScale {
     static constexpr int kUnit = 128, kBytes = 18, kOffset = 1, kMax = 3;
     static __m256i codes(const uint8_t* b, int group) { return bits_to_bytes(b + 2 + 4 * group, 2); }
+    static __m256 scale_everywhere(const uint8_t* b) { return half_everywhere(b); }
     static float scale(const uint8_t* b) { return half_at(b); }
 };
 
@@ -171,18 +184,20 @@ struct Q2_0 : OneScale {
         const __m256i by2 = _mm256_blendv_epi8(by4, _mm256_srli_epi16(by4, 2), _mm256_set1_epi32(static_cast<int>(0xff00ff00)));
         return _mm256_and_si256(by2, _mm256_set1_epi8(3));
     }
+    static __m256 scale_everywhere(const uint8_t* b) { return half_everywhere(b); }
     static float scale(const uint8_t* b) { return half_at(b); }
 };
 
 // Vector `group` of 2-bit planes: byte 32h + l, shift 2j holds element 128h + 32j + l.
 inline __m256i plane2(const uint8_t* planes, int group) {
     const __m256i bytes = load256(planes + 32 * (group / 4));
-    return _mm256_and_si256(_mm256_srli_epi16(bytes, 2 * (group % 4)), _mm256_set1_epi8(3));
+    return _mm256_and_si256(_mm256_srli_epi16(bytes, 2 * (group % 4)), constant(_mm256_set1_epi8(3)));
 }
 
 struct TQ2_0 : OneScale {
     static constexpr int kUnit = 256, kBytes = 66, kOffset = 1, kMax = 3;
     static __m256i codes(const uint8_t* b, int group) { return plane2(b, group); }
+    static __m256 scale_everywhere(const uint8_t* b) { return half_everywhere(b + 64); }
     static float scale(const uint8_t* b) { return half_at(b + 64); }
 };
 
@@ -190,8 +205,8 @@ struct TQ1_0 : OneScale {
     static constexpr int kUnit = 256, kBytes = 54, kOffset = 1, kMax = 3;
     // The first trit of each byte: (v * 3) >> 8 is 1 from 86 on, 2 from 171 on.
     static __m256i first_trit(__m256i v) {
-        const __m256i one = _mm256_set1_epi8(1);
-        const __m256i low = _mm256_min_epu8(_mm256_subs_epu8(v, _mm256_set1_epi8(85)), one);
+        const __m256i one = constant(_mm256_set1_epi8(1));
+        const __m256i low = _mm256_min_epu8(_mm256_subs_epu8(v, constant(_mm256_set1_epi8(85))), one);
         return _mm256_add_epi8(low, _mm256_min_epu8(_mm256_subs_epu8(v, _mm256_set1_epi8(static_cast<char>(170))), one));
     }
     // Times 3^n modulo 256; the steps are shared by the groups that need them.
@@ -212,14 +227,18 @@ struct TQ1_0 : OneScale {
         const __m128i tail = _mm_packus_epi16(_mm_and_si128(low, bytes), _mm_and_si128(high, bytes));
         return first_trit(_mm256_set_m128i(tail, _mm256_castsi256_si128(power(pair, 4))));
     }
+    static __m256 scale_everywhere(const uint8_t* b) { return half_everywhere(b + 52); }
     static float scale(const uint8_t* b) { return half_at(b + 52); }
 };
 
 // ---- super-blocks ----------------------------------------------------------------------------------------------
 
-// scales16: the 8 or 16 integer scales as int16, repeated to 16 where there are 8.
+// scales16: the 8 or 16 integer scales as int16, repeated to 16 where there are 8. For products with one row: scale_bytes, the
+// scales as bytes, the same in both halves (kSignedScales: of int8); minimum_bytes likewise, from kMinimaAt on; both_scales,
+// d and dmin in turn.
 struct SuperBlock {
-    static constexpr bool kSuper = true, kMinimum = false, kScalePer16 = false;
+    static constexpr bool kSuper = true, kMinimum = false, kScalePer16 = false, kSignedScales = false;
+    static constexpr float kRowFactor = 1;
     static constexpr int kUnit = 256, kGroup = 32, kOffset = 0;
 };
 
@@ -232,12 +251,26 @@ inline __m128i scales_and_minima(const uint8_t* at) {
                           static_cast<int>(b & 0x3f3f3f3fu), static_cast<int>(minima_high));
 }
 
+inline __m256 two_halves_in_turn(const uint8_t* at) { return _mm256_cvtph_ps(_mm_set1_epi32(static_cast<int>(load32(at)))); }
+
+// The same in both halves.
+inline __m256i scale_and_minimum_bytes(const uint8_t* at) {
+    const __m256i stored = twice128(at);
+    const __m256i low = _mm256_srlv_epi32(_mm256_shuffle_epi32(stored, 0b10011000), _mm256_setr_epi32(0, 0, 0, 4, 0, 0, 0, 4));
+    const __m256i top = _mm256_srli_epi32(_mm256_shuffle_epi32(stored, 0b01010000), 2);
+    const __m256i low_bits = _mm256_set1_epi64x(0x0f0f0f0f3f3f3f3f), top_bits = _mm256_set1_epi64x(0x3030303000000000);
+    return _mm256_or_si256(_mm256_and_si256(low, low_bits), _mm256_and_si256(top, top_bits));
+}
+
 struct Q4_K : SuperBlock {
     static constexpr bool kMinimum = true;
-    static constexpr int kBytes = 144, kMax = 15;
+    static constexpr int kBytes = 144, kMax = 15, kMinimaAt = 8;
+    static __m256i scale_bytes(const uint8_t* b) { return scale_and_minimum_bytes(b + 4); }
+    static __m256i minimum_bytes(const uint8_t*, __m256i scales) { return scales; }
+    static __m256 both_scales(const uint8_t* b) { return two_halves_in_turn(b); }
     static __m256i codes(const uint8_t* b, int group) {
         const __m256i bytes = load256(b + 16 + 32 * (group / 2));
-        return _mm256_and_si256(group % 2 ? _mm256_srli_epi16(bytes, 4) : bytes, _mm256_set1_epi8(15));
+        return _mm256_and_si256(group % 2 ? _mm256_srli_epi16(bytes, 4) : bytes, constant(_mm256_set1_epi8(15)));
     }
     static float scale(const uint8_t* b) { return half_at(b); }
     static float min_scale(const uint8_t* b) { return half_at(b + 2); }
@@ -253,13 +286,16 @@ struct Q4_K : SuperBlock {
 
 struct Q5_K : SuperBlock {
     static constexpr bool kMinimum = true;
-    static constexpr int kBytes = 176, kMax = 31;
+    static constexpr int kBytes = 176, kMax = 31, kMinimaAt = 8;
+    static __m256i scale_bytes(const uint8_t* b) { return scale_and_minimum_bytes(b + 4); }
+    static __m256i minimum_bytes(const uint8_t*, __m256i scales) { return scales; }
+    static __m256 both_scales(const uint8_t* b) { return two_halves_in_turn(b); }
     static __m256i codes(const uint8_t* b, int group) {
         const __m256i bytes = load256(b + 48 + 32 * (group / 2));
-        const __m256i low = _mm256_and_si256(group % 2 ? _mm256_srli_epi16(bytes, 4) : bytes, _mm256_set1_epi8(15));
+        const __m256i low = _mm256_and_si256(group % 2 ? _mm256_srli_epi16(bytes, 4) : bytes, constant(_mm256_set1_epi8(15)));
         const __m256i fifth = load256(b + 16);
         const __m256i moved = group <= 4 ? _mm256_slli_epi16(fifth, 4 - group) : _mm256_srli_epi16(fifth, group - 4);
-        return _mm256_or_si256(low, _mm256_and_si256(moved, _mm256_set1_epi8(16)));
+        return _mm256_or_si256(low, _mm256_and_si256(moved, constant(_mm256_set1_epi8(16))));
     }
     static float scale(const uint8_t* b) { return half_at(b); }
     static float min_scale(const uint8_t* b) { return half_at(b + 2); }
@@ -268,25 +304,41 @@ struct Q5_K : SuperBlock {
 };
 
 struct Q6_K : SuperBlock {
+    static constexpr bool kSignedScales = true;
+    static constexpr float kRowFactor = 1.0f / 256;
+    static __m256i scale_bytes(const uint8_t* b) { return twice128(b + 192); }
+    static __m256 scale_everywhere(const uint8_t* b) { return half_everywhere(b + 208); }
     static constexpr int kBytes = 210, kGroup = 16, kMax = 63, kOffset = 32;
     static __m256i codes(const uint8_t* b, int group) {
         const int half = group / 4, quarter = group % 4;
         const __m256i bytes = load256(b + 64 * half + 32 * (quarter % 2));
-        const __m256i low = _mm256_and_si256(quarter < 2 ? bytes : _mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(15));
+        const __m256i low = _mm256_and_si256(quarter < 2 ? bytes : _mm256_srli_epi16(bytes, 4), constant(_mm256_set1_epi8(15)));
         const __m256i top = load256(b + 128 + 32 * half);
         const __m256i moved = quarter <= 2 ? _mm256_slli_epi16(top, 4 - 2 * quarter) : _mm256_srli_epi16(top, 2);
-        return _mm256_or_si256(low, _mm256_and_si256(moved, _mm256_set1_epi8(0x30)));
+        return _mm256_or_si256(low, _mm256_and_si256(moved, constant(_mm256_set1_epi8(0x30))));
     }
     static float scale(const uint8_t* b) { return half_at(b + 208); }
     static __m256i scales16(const uint8_t* b) { return _mm256_cvtepi8_epi16(load128(b + 192)); }
 };
 
 struct Q3_K : SuperBlock {
+    static constexpr bool kSignedScales = true;
+    static constexpr float kRowFactor = 1.0f / 256;
+    static __m256 scale_everywhere(const uint8_t* b) { return half_everywhere(b + 108); }
+    // From two bytes before them, because two bytes behind them the block ends.
+    static __m256i scale_bytes(const uint8_t* b) {
+        const __m256i stored = twice128(b + 94);
+        const __m256i nibbles = _mm256_shuffle_epi8(stored, _mm256_broadcastsi128_si256(_mm_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9)));
+        const __m256i tops = _mm256_shuffle_epi8(stored, _mm256_set1_epi32(0x0d0c0b0a));
+        const __m256i low = _mm256_and_si256(_mm256_srlv_epi32(nibbles, _mm256_setr_epi32(0, 0, 4, 4, 0, 0, 4, 4)), constant(_mm256_set1_epi8(15)));
+        const __m256i top = _mm256_and_si256(_mm256_srlv_epi32(tops, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6)), constant(_mm256_set1_epi8(3)));
+        return _mm256_sub_epi8(_mm256_or_si256(low, _mm256_slli_epi16(top, 4)), constant(_mm256_set1_epi8(32)));
+    }
     static constexpr int kBytes = 110, kGroup = 16, kMax = 7, kOffset = 4;
     static __m256i codes(const uint8_t* b, int group) {
         const __m256i mask = load256(b);
         const __m256i moved = group <= 2 ? _mm256_slli_epi16(mask, 2 - group) : _mm256_srli_epi16(mask, group - 2);
-        return _mm256_or_si256(plane2(b + 32, group), _mm256_and_si256(moved, _mm256_set1_epi8(4)));
+        return _mm256_or_si256(plane2(b + 32, group), _mm256_and_si256(moved, constant(_mm256_set1_epi8(4))));
     }
     static float scale(const uint8_t* b) { return half_at(b + 108); }
     static __m256i scales16(const uint8_t* b) {
@@ -303,7 +355,12 @@ struct Q3_K : SuperBlock {
 
 struct Q2_K : SuperBlock {
     static constexpr bool kMinimum = true;
-    static constexpr int kBytes = 84, kGroup = 16, kMax = 3;
+    static constexpr int kBytes = 84, kGroup = 16, kMax = 3, kMinimaAt = 0;
+    static __m256i scale_bytes(const uint8_t* b) { return _mm256_and_si256(twice128(b), constant(_mm256_set1_epi8(15))); }
+    static __m256i minimum_bytes(const uint8_t* b, __m256i) {
+        return _mm256_and_si256(_mm256_srli_epi16(twice128(b), 4), constant(_mm256_set1_epi8(15)));
+    }
+    static __m256 both_scales(const uint8_t* b) { return two_halves_in_turn(b + 80); }
     static __m256i codes(const uint8_t* b, int group) { return plane2(b + 16, group); }
     static float scale(const uint8_t* b) { return half_at(b + 80); }
     static float min_scale(const uint8_t* b) { return half_at(b + 82); }
@@ -316,7 +373,22 @@ struct Q2_K : SuperBlock {
 };
 
 struct IQ4_XS : SuperBlock {
+    static constexpr bool kSignedScales = true;
+    static constexpr float kRowFactor = 1.0f / 256;
     static constexpr int kBytes = 136, kMax = 128;
+    static __m256 scale_everywhere(const uint8_t* b) { return half_everywhere(b); }
+    static __m256i scale_bytes(const uint8_t* b) {
+        const __m256i at = _mm256_broadcastsi128_si256(_mm_setr_epi16(short(0x8000), short(0x8000), short(0x8001), short(0x8001), short(0x8002), short(0x8002),
+                                                                      short(0x8003), short(0x8003)));
+        const __m256i pairs = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(load32(b + 4))), at);  // two nibbles each
+        const __m256i even_up = _mm256_mullo_epi16(pairs, _mm256_set1_epi32(0x00010010));
+        const __m256i low = _mm256_and_si256(_mm256_srli_epi16(even_up, 4), _mm256_set1_epi16(15));
+        const __m256i powers = _mm256_broadcastsi128_si256(_mm_setr_epi16(1 << 14, 1 << 12, 1 << 10, 1 << 8, 1 << 6, 1 << 4, 1 << 2, 1));
+        const __m256i moved = _mm256_mullo_epi16(_mm256_set1_epi16(static_cast<short>(load16(b + 2))), powers);
+        const __m256i top = _mm256_slli_epi16(_mm256_srli_epi16(moved, 14), 4);
+        const __m256i scales = _mm256_sub_epi16(_mm256_or_si256(low, top), _mm256_set1_epi16(32));
+        return _mm256_packs_epi16(scales, scales);
+    }
     static __m256i codes(const uint8_t* b, int group) { return look_up(kIq4Levels, nibbles_split(b + 8 + 16 * group)); }
     static float scale(const uint8_t* b) { return half_at(b); }
     static __m256i scales16(const uint8_t* b) {
