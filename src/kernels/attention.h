@@ -19,8 +19,14 @@ struct AttentionKernels {
     using Dots = void (*)(const StoredRows& rows, const float* x, int64_t queries, float* out, int64_t stride);
     // y[q * n + d] += sum over i of factors[q * stride + i] * row i [d].
     using Sums = void (*)(const StoredRows& rows, const float* factors, int64_t stride, int64_t queries, float* y);
+    // out[d * stride + i] = row i [d], and 0 for i in [count, stride). stride a multiple of 8, at least count.
+    using Columns = void (*)(const StoredRows& rows, float* out, int64_t stride);
     Dots dots[4] = {};  // by KvType
     Sums sums[4] = {};
+    Columns columns[4] = {};
+    // max becomes the largest of itself and x[0 ... n); x becomes exp(x - max). Returns the sum of these. What is 87 and more below
+    // max becomes nearly 0 (1e-38); NaN stays NaN.
+    float (*exps)(float* x, int64_t n, float& max) = nullptr;
 };
 inline constexpr int64_t kAttentionStep = 16;  // of n
 

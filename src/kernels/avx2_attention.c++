@@ -146,10 +146,96 @@ void sums(const StoredRows& rows, const float* factors, int64_t stride, int64_t 
     }
 }
 
+inline void transpose8(__m256 (&r)[8]) {
+    __m256 t[8], u[8];
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+        u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+        u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; ++i) {
+        r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+    }
+}
+
+template <class R>
+void columns(const StoredRows& rows, float* out, int64_t stride) {
+    const int64_t bytes = R::bytes(rows.n);
+    for (int64_t i = 0; i < stride; i += 8) {
+        for (int64_t d = 0; d < rows.n; d += 16) {
+            __m256 low[8], high[8];
+            for (int64_t j = 0; j < 8; ++j) {
+                __m256 v[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+                if (i + j < rows.count) R::load(rows.data + (i + j) * bytes, d, v);
+                low[j] = v[0];
+                high[j] = v[1];
+            }
+            transpose8(low);
+            transpose8(high);
+            for (int64_t j = 0; j < 8; ++j) {
+                _mm256_storeu_ps(out + (d + j) * stride + i, low[j]);
+                _mm256_storeu_ps(out + (d + 8 + j) * stride + i, high[j]);
+            }
+        }
+    }
+}
+
+// exp(x) for x <= 0, below -87 that of -87; about 1 ulp, as in avx2_operations.c++ but for what such x do not need. The order of
+// the operands keeps NaN.
+inline __m256 exp_below(__m256 x) {
+    const __m256 from = _mm256_max_ps(_mm256_set1_ps(-87.0f), x);
+    const __m256 n = _mm256_round_ps(_mm256_mul_ps(from, _mm256_set1_ps(1.44269504088896341f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693145751953125f), from);
+    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(1.42860682030941723212e-6f), r);
+    __m256 p = _mm256_set1_ps(1.0f / 5040);
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 720));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 120));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 24));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 6));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
+    p = _mm256_fmadd_ps(p, _mm256_mul_ps(r, r), r);
+    p = _mm256_add_ps(p, _mm256_set1_ps(1.0f));
+    const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+    return _mm256_mul_ps(p, _mm256_castsi256_ps(power));
+}
+
+float exps(float* x, int64_t n, float& max) {
+    const int64_t whole = n / 8 * 8, left = n - whole;
+    const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(left)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    const __m256 lowest = _mm256_set1_ps(max);
+    __m256 most = lowest;
+    for (int64_t i = 0; i < whole; i += 8) most = _mm256_max_ps(most, _mm256_loadu_ps(x + i));
+    if (left) most = _mm256_max_ps(most, _mm256_blendv_ps(lowest, _mm256_maskload_ps(x + whole, mask), _mm256_castsi256_ps(mask)));
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(most), _mm256_extractf128_ps(most, 1));
+    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    max = _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+    const __m256 shift = _mm256_set1_ps(max);
+    __m256 sum = _mm256_setzero_ps();
+    for (int64_t i = 0; i < whole; i += 8) {
+        const __m256 e = exp_below(_mm256_sub_ps(_mm256_loadu_ps(x + i), shift));
+        _mm256_storeu_ps(x + i, e);
+        sum = _mm256_add_ps(sum, e);
+    }
+    if (left) {
+        const __m256 e = _mm256_and_ps(exp_below(_mm256_sub_ps(_mm256_maskload_ps(x + whole, mask), shift)), _mm256_castsi256_ps(mask));
+        _mm256_maskstore_ps(x + whole, mask, e);
+        sum = _mm256_add_ps(sum, e);
+    }
+    const __m256 zero = _mm256_setzero_ps();
+    return _mm_cvtss_f32(_mm_hadd_ps(sums_of(sum, zero, zero, zero), _mm_setzero_ps()));
+}
+
 template <class R>
 void set(AttentionKernels& table, KvType type) {
     table.dots[static_cast<int>(type)] = dots<R>;
     table.sums[static_cast<int>(type)] = sums<R>;
+    table.columns[static_cast<int>(type)] = columns<R>;
 }
 
 }  // namespace
@@ -160,6 +246,7 @@ void fill_avx2_attention(AttentionKernels& table) {
     set<RowF16>(table, KvType::f16);
     set<RowQ8_0>(table, KvType::q8_0);
     set<RowQ4_0>(table, KvType::q4_0);
+    table.exps = exps;
 }
 
 }  // namespace quant

@@ -56,23 +56,27 @@ float largest(const float* values, int64_t n) {
     return *std::max_element(lane, lane + 8);
 }
 
-// The running softmax of one query row: the weighted sum so far is in units of exp(max).
+// The running softmax of one query row: sums so far are in units of exp(max).
 struct Running {
     float max = -INFINITY;
     double sum = 0;
 
-    // Takes in `n` scores, which become weights summing to 1. Returns {factor of what was summed before,
-    // factor of the new weights}.
-    std::pair<float, float> take(float* scores, int64_t n) {
-        const float block_max = largest(scores, n);
-        kernels().softmax(scores, n, nullptr);
-        const double block_sum = 1.0 / static_cast<double>(largest(scores, n));  // exp(0) / its weight
-        const float new_max = std::max(max, block_max);
-        const float before = std::exp(max - new_max);
-        const double share = static_cast<double>(std::exp(block_max - new_max)) * block_sum;
-        sum = sum * static_cast<double>(before) + share;
-        max = new_max;
-        return {before, static_cast<float>(share)};
+    // Takes in `n` scores, which become weights in units of exp(the new max). Returns the factor of what was summed before.
+    float take(float* scores, int64_t n) {
+        const float old = max;
+        double block = 0;
+        if (const AttentionKernels* fast = attention_kernels()) {
+            block = static_cast<double>(fast->exps(scores, n, max));
+        } else {
+            const float block_max = largest(scores, n);
+            kernels().softmax(scores, n, nullptr);
+            max = std::max(max, block_max);
+            block = static_cast<double>(std::exp(block_max - max)) / static_cast<double>(largest(scores, n));  // exp(0) / its weight
+            kernels().scale(static_cast<float>(block), scores, n);
+        }
+        const float before = old == max ? 1.0f : std::exp(old - max);
+        sum = sum * static_cast<double>(before) + block;
+        return before;
     }
 
     // Factor that turns the sum into the result; a sink is one more score whose value is nothing.
@@ -88,6 +92,8 @@ void cap_scores(float* scores, int64_t n, float cap) {
     if (cap <= 0) return;
     for (int64_t i = 0; i < n; ++i) scores[i] = cap * std::tanh(scores[i] / cap);
 }
+
+struct BlockScratch;
 
 struct Attention {
     const StepContext& c;
@@ -108,6 +114,7 @@ struct Attention {
 
     void few_queries(int64_t token, int64_t head, int64_t heads) const;
     void query_block(int64_t kv_head, int64_t first_token, int64_t tokens) const;
+    void score_block(int64_t kv_head, int64_t key, int64_t keys, int64_t rows, const BlockScratch& s) const;
 };
 
 // out[q * stride + i] = key (or any stored row) i times x[q], and y[q] += factors[q * stride + i] * row i, for `count` rows.
@@ -144,9 +151,8 @@ void Attention::few_queries(int64_t token, int64_t head, int64_t heads) const {
         for (int64_t h = 0; h < heads; ++h) {
             float* own = scores + h * kFewKeys;
             cap_scores(own, count, p.cap);
-            const auto [before, share] = running[static_cast<size_t>(h)].take(own, count);
-            if (key != first_key(position)) kernels().scale(before, result + h * p.v_dim, p.v_dim);
-            kernels().scale(share, own, count);
+            const float before = running[static_cast<size_t>(h)].take(own, count);
+            if (before != 1.0f) kernels().scale(before, result + h * p.v_dim, p.v_dim);
         }
         stored_sums(kv.v_type, v_at(kv_head, key), kv.v_bytes, count, p.v_dim, scores, kFewKeys, heads, result);
     }
@@ -187,6 +193,20 @@ struct BlockScratch {
     }
 };
 
+// Keys [key, key + keys) of a head times the block's query rows. Turned once into columns, keys are the rows of a sum with the
+// queries as factors, which needs no sums across lanes and no panel.
+void Attention::score_block(int64_t kv_head, int64_t key, int64_t keys, int64_t rows, const BlockScratch& s) const {
+    const AttentionKernels* fast = attention_kernels();
+    if (fast && p.k_dim % kAttentionStep == 0) {
+        fast->columns[static_cast<size_t>(kv.k_type)]({k_at(kv_head, key), keys, p.k_dim}, s.keys, kKeyBlock);
+        std::fill_n(s.scores, rows * kKeyBlock, 0.0f);
+        fast->sums[static_cast<size_t>(KvType::f32)]({reinterpret_cast<const uint8_t*>(s.keys), p.k_dim, kKeyBlock}, s.query, p.k_dim, rows, s.scores);
+        return;
+    }
+    decode_kv(kv.k_type, k_at(kv_head, key), s.keys, keys * p.k_dim);
+    small_product(c, s.keys, keys, p.k_dim, s.query, rows, s.scores, kKeyBlock);
+}
+
 // All heads that share one key head, for some tokens: row r is token r / group, head r % group.
 void Attention::query_block(int64_t kv_head, int64_t first_token, int64_t tokens) const {
     const int64_t group = p.heads / p.kv_heads, rows = tokens * group;
@@ -202,10 +222,8 @@ void Attention::query_block(int64_t kv_head, int64_t first_token, int64_t tokens
     const int64_t first_position = c.frame.position + first_token, end = first_position + tokens;
     for (int64_t key = first_key(first_position); key < end; key += kKeyBlock) {
         const int64_t keys = std::min(kKeyBlock, end - key);
-        decode_kv(kv.k_type, k_at(kv_head, key), s.keys, keys * p.k_dim);
+        score_block(kv_head, key, keys, rows, s);
         decode_kv(kv.v_type, v_at(kv_head, key), s.values, keys * p.v_dim);
-        small_product(c, s.keys, keys, p.k_dim, s.query, rows, s.scores, kKeyBlock);
-
         for (int64_t r = 0; r < rows; ++r) {
             const int64_t position = first_position + r / group;
             float* score = s.scores + r * kKeyBlock;
@@ -218,8 +236,7 @@ void Attention::query_block(int64_t kv_head, int64_t first_token, int64_t tokens
             std::fill_n(score, low, 0.0f);
             std::fill(score + high, score + keys, 0.0f);
             cap_scores(score + low, high - low, p.cap);
-            const auto [before, share] = running[static_cast<size_t>(r)].take(score + low, high - low);
-            kernels().scale(share, score + low, high - low);
+            const float before = running[static_cast<size_t>(r)].take(score + low, high - low);
             if (before != 1.0f) kernels().scale(before, s.sum + r * p.v_dim, p.v_dim);
         }
         stored_sums(KvType::f32, reinterpret_cast<const uint8_t*>(s.values), static_cast<uint64_t>(p.v_dim) * sizeof(float), keys, p.v_dim,
