@@ -14,14 +14,8 @@ kleidi=
 if [ -d "${1:-}" ]; then kleidi=$1; shift; fi
 formats=${*:-Q4_0 Q8_0 Q4_K}
 out=${BUILD:-build}/aarch64
-scripts/test-aarch64.sh none >/dev/null # nothing to run: writes the rules that build the objects
-objects=
-for source in src/base/*.c++ src/formats/*.c++ src/kernels/*.c++; do objects="$objects $out/$source.o"; done
-# shellcheck disable=SC2086 # a list of files
-make -s -j"${JOBS:-2}" -f "$out/Makefile" $objects
-"$cxx" -std=c++20 -Isrc -I. -O2 -Wno-psabi -c scripts/aarch64_products.c++ -o "$out/products.o"
-# shellcheck disable=SC2086 # a list of files
-"$cxx" -static -pthread "$out/products.o" $objects -o "$out/products"
+make -s -j"${JOBS:-2}" BUILD="$out" CXX="$cxx -Wno-psabi" LDFLAGS=-static "$out/libquant.a"
+"$cxx" -std=c++20 -Isrc -I. -O2 -Wno-psabi -static -pthread scripts/aarch64_products.c++ "$out/libquant.a" -o "$out/products"
 "${HOST_CC:-cc}" -O2 -shared -fPIC scripts/instruction_counter.c -o "$out/counter.so"
 
 # Instructions per multiply-add of a program that takes the number of times as its last argument. $1: activation rows

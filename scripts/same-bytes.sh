@@ -3,7 +3,8 @@
 # (aarch64-linux-gnu-g++, static), rounds the bundled model under qemu-aarch64, by Gram matrices and by importance that this
 # machine gathered, and every file is compared with this machine's. Prints `ok` / `FAIL` lines, exits 1
 # on any failure and 77 where the compiler or the emulator is absent.
-# Working folder: ${BUILD:-build}/aarch64-program. usage: scripts/same-bytes.sh [TYPE...]
+# Working folder: ${BUILD:-build}/aarch64, shared with test-aarch64.sh; this machine's program: $QUANT_BUILD/quant, by default
+# ${BUILD:-build}/quant, made if it is not there. usage: scripts/same-bytes.sh [TYPE...]
 set -eu
 cd "$(dirname "$0")/.."
 cxx=${AARCH64_CXX:-aarch64-linux-gnu-g++}
@@ -11,15 +12,15 @@ qemu=${QEMU_AARCH64:-qemu-aarch64}
 for tool in "$cxx" "$qemu"; do
     command -v "$tool" >/dev/null || { echo "SKIP same_bytes: $tool is not installed"; exit 77; }
 done
-out=${BUILD:-build}/aarch64-program
-make -s -j"${JOBS:-2}" all BUILD="${BUILD:-build}" >&2
-make -s -j"${JOBS:-2}" BUILD="$out" CXX="$cxx" LDFLAGS=-static "$out/quant" >&2
+out=${BUILD:-build}/aarch64 native=${QUANT_BUILD:-${BUILD:-build}}
+[ -x "$native/quant" ] || make -s -j"${JOBS:-2}" all BUILD="$native" >&2
+make -s -j"${JOBS:-2}" BUILD="$out" CXX="$cxx -Wno-psabi" LDFLAGS=-static "$out/quant" >&2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-own=${BUILD:-build}/quant model=models/tiny/tiny-f16.gguf
+own=$native/quant model=models/tiny/tiny-f16.gguf
 "$own" calibrate -q "$model" models/tiny/sample.txt -c 128 --chunks 8 -o "$work/imatrix.gguf" --gram "$work/gram.gguf"
 status=0
-for type in ${*:-q4_0 q4_k q6_k iq4_nl iq3_s tq2_0 nf4 pal4}; do
+for type in ${*:-q4_k q6_k iq3_s nf4}; do
     for from in "--gram $work/gram.gguf" "--imatrix $work/imatrix.gguf"; do
         # One layer: emulation is slow.
         # shellcheck disable=SC2206
