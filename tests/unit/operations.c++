@@ -251,6 +251,56 @@ TEST(rows_of_attention) {
     }
 }
 
+TEST(columns_of_attention) {
+    const FormatSlot slots[] = {FormatSlot::f32, FormatSlot::f16, FormatSlot::q8_0, FormatSlot::q4_0};
+    for (const Kernels* table : available_kernels()) {
+        CHECK(force_kernels(table->isa).ok());
+        const AttentionKernels* attention = attention_kernels();
+        if (!attention) continue;
+        for (size_t type = 0; type < 4; ++type)
+            for (const int64_t n : {16, 32, 64, 96})
+                for (const int64_t count : {1, 2, 7, 8, 9, 15, 16, 64})
+                    for (const int64_t stride : {(count + 7) / 8 * 8, (count + 7) / 8 * 8 + 8}) {
+                        if (type >= 2 && n % 32) continue;
+                        const Edge edge = (n / 16 + count) % 2 ? Edge::behind : Edge::before;
+                        const Encoded rows(slots[type], count * n, edge, 36);
+                        const Floats out(n * stride, edge, 37);
+                        attention->columns[type]({rows.memory.data(), count, n}, out.data(), stride);
+                        for (int64_t d = 0; d < n; ++d)
+                            for (int64_t i = 0; i < stride; ++i)
+                                CHECK_MSG(out.data()[d * stride + i] == (i < count ? rows.value[static_cast<size_t>(i * n + d)] : 0.0f), at(*table, "columns", n));
+                    }
+    }
+}
+
+TEST(exponentials_of_attention) {
+    for_lengths(1, [](const Kernels& table, int64_t n, Edge edge) {
+        CHECK(force_kernels(table.isa).ok());
+        const AttentionKernels* attention = attention_kernels();
+        if (!attention) return;
+        for (const float before : {-INFINITY, -100.0f, 100.0f}) {
+            const Floats x(n, edge, 63, 30.0);
+            const auto given = x.copy();
+            float max = before;
+            double most = static_cast<double>(before), sum = 0;
+            for (const double each : given) most = std::max(most, each);
+            std::vector<double> want;
+            for (const double each : given) {
+                want.push_back(std::exp(static_cast<double>(static_cast<float>(each) - static_cast<float>(most))));
+                sum += want.back();
+            }
+            const double got = static_cast<double>(attention->exps(x.data(), n, max));
+            CHECK(static_cast<double>(max) == most);
+            check_close(x, want, 5e-7, 2e-38, at(table, "exponentials", n));
+            CHECK_MSG(std::fabs(got - sum) <= 1e-6 * sum + 1e-36, at(table, "sum of exponentials", n));
+        }
+        const Floats unfit(n, edge, 64);
+        unfit.data()[n / 2] = NAN;
+        float max = -INFINITY;
+        CHECK(std::isnan(attention->exps(unfit.data(), n, max)) && std::isnan(unfit.data()[n / 2]));
+    });
+}
+
 TEST(scaled_additions) {
     const float factor = 0.37f;
     const auto added = [=](const std::vector<double>& y, const auto& value) {
