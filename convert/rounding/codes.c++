@@ -56,7 +56,7 @@ Block& as(uint8_t* block) {
 }
 
 void put_q8_0(const uint8_t* codes, uint8_t* block) {
-    for (int j = 0; j < 32; ++j) as<BlockQ8_0>(block).qs[j] = static_cast<int8_t>(codes[j] - 127);
+    for (int j = 0; j < 32; ++j) as<BlockQ8_0>(block).qs[j] = static_cast<int8_t>(codes[j] - 128);
 }
 void put_q4_0(const uint8_t* codes, uint8_t* block) { put_nibbles(codes, as<BlockQ4_0>(block).qs); }
 void put_q4_1(const uint8_t* codes, uint8_t* block) { put_nibbles(codes, as<BlockQ4_1>(block).qs); }
@@ -156,7 +156,7 @@ Table make_table() {
     const auto set = [&](FormatSlot slot, int levels, bool uniform, void (*put)(const uint8_t*, uint8_t*), int span = 0, int scale_bytes = 0) {
         table[static_cast<size_t>(slot)] = {levels, uniform, span, scale_bytes, put};
     };
-    set(FormatSlot::q8_0, 255, true, put_q8_0);
+    set(FormatSlot::q8_0, 256, true, put_q8_0);
     set(FormatSlot::q4_0, 16, true, put_q4_0);
     set(FormatSlot::q4_1, 16, true, put_q4_1);
     set(FormatSlot::q5_0, 32, true, put_q5_0);
@@ -173,7 +173,7 @@ Table make_table() {
     set(FormatSlot::mxfp4, 16, false, put_mxfp4);
     set(FormatSlot::nvfp4, 16, false, put_nvfp4, 16);
     set(FormatSlot::q1_0, 2, true, put_q1_0);
-    set(FormatSlot::q2_0, 3, true, put_q2_0);
+    set(FormatSlot::q2_0, 4, true, put_q2_0);
     set(FormatSlot::l4, 16, false, put_l4, 0, 2);
     set(FormatSlot::nf4, 16, false, put_nf4, 0, 4);
     set(FormatSlot::nf4_dq, 16, false, put_nf4_dq);

@@ -32,14 +32,15 @@ public:
         const int64_t spans = block_ / span_;
         std::vector<float> table(planes_.uniform ? 0 : static_cast<size_t>(spans * stride_));
         for (int c = 0; c < stride_; ++c) {
-            std::memset(codes, c, sizeof codes);
+            std::memset(codes, planes_.uniform && c > 0 ? planes_.levels - 1 : c, sizeof codes);
             planes_.put(codes, copy);
             format_.decode(format_.plain() ? nullptr : &place, copy, decoded, block_);
             for (int64_t s = 0; s < spans; ++s) (planes_.uniform ? all : table.data())[s * stride_ + c] = decoded[s * span_];
         }
         for (int64_t s = 0; s < spans; ++s) {
             float* to = levels_.data() + place_of(block * spans + s, r);
-            if (planes_.uniform) to[0] = all[2 * s], to[1] = all[2 * s + 1] - all[2 * s];
+            // From the ends, for the step to be exact.
+            if (planes_.uniform) to[0] = all[2 * s], to[1] = (all[2 * s + 1] - all[2 * s]) / static_cast<float>(planes_.levels - 1);
             else sort_levels(table.data() + s * stride_, to, names_.data() + place_of(block * spans + s, r));
         }
     }

@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "convert/calibrate/gram.h"
 #include "convert/rounding/books.h"
+#include "convert/rounding/chooser.h"
 #include "convert/rounding/codes.h"
 #include "convert/rounding/error_feedback.h"
 #include "convert/rounding/factor.h"
@@ -176,6 +177,31 @@ TEST(code_books_hold_every_point_in_its_place) {
         CHECK_MSG(compared > format.block / 8, format.name);
     }
     CHECK_MSG(covered == 14, std::to_string(covered));
+}
+
+// Scales come from the format's own encoder, so every value that it writes must be one that rounding can choose.
+TEST(rounding_can_choose_every_value_that_encoders_write) {
+    constexpr int64_t kBlocks = 16;
+    for (const Format& format : formats()) {
+        const int64_t cols = kBlocks * format.block;
+        const std::unique_ptr<Chooser> chooser = Chooser::create(format, cols);
+        if (!chooser) continue;
+        const std::vector<float> x = gaussian(static_cast<size_t>(cols), 3, 0.05), equal(x.size(), 1.0f);
+        const std::vector<uint8_t> bytes = encoded(format, x, equal.data(), 1, cols);
+        const uint8_t* row = bytes.data() + format.head_bytes(cols, 1, 1);
+        for (int64_t b = 0; b < kBlocks; ++b)
+            chooser->read({bytes.data(), row, cols, 1, 0, b * format.block}, b, 0, row + format.row_bytes(b * format.block));
+        const std::vector<float> written = decoded(format, bytes, 1, cols);
+        const int64_t unit = chooser->unit();
+        float metric[Chooser::kMostUnit * Chooser::kMostUnit] = {}, value[Chooser::kMostUnit];
+        for (int64_t i = 0; i < unit; ++i) metric[i * unit + i] = 1;
+        for (int64_t j = 0; j < cols; j += unit) {
+            const float* target = written.data() + j;
+            chooser->choose(j, 0, target, metric, value);
+            for (int64_t i = 0; i < unit; ++i)
+                CHECK_MSG(std::fabs(value[i] - target[i]) <= 2e-6f, format_text("%s: %g instead of %g", format.name, value[i], target[i]).c_str());
+        }
+    }
 }
 
 TEST(inverse_factor_is_the_inverse) {
