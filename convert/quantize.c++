@@ -343,6 +343,7 @@ std::string json_report(const Settings& s, const QuantizeReport& report) {
         if (report.expected_ms >= 0) json.member("expected_ms", report.expected_ms);
         if (report.calibration_windows > 0) {
             json.member("calibration_windows", report.calibration_windows);
+            json.member("calibration_goes_on", report.calibration_goes_on);
             json.member("calibration_seconds", report.calibration_seconds);
         }
     }
@@ -437,6 +438,7 @@ std::string summary_line(const Settings& s, const QuantizeReport& report) {
     }
     const double rate = static_cast<double>(report.source_tensor_bytes) / 1e6 / std::max(report.seconds - report.calibration_seconds, 1e-9);
     line += format_text(", %.2f s, %.0f MB/s", report.seconds, rate);
+    if (report.calibration_goes_on) line += ", continued from unfinished work";
     const TensorError total = report.total_error();
     if (total.norm > 0) line += ", relative error " + relative(total.error, total.norm);
     if (total.weighted_norm > 0) line += ", weighted by importance " + relative(total.weighted_error, total.weighted_norm);

@@ -91,6 +91,7 @@ struct QuantizeReport {
     uint64_t source_tensor_bytes = 0, tensor_bytes = 0, weights = 0;
     int threads = 0;
     int64_t calibration_windows = 0;
+    bool calibration_goes_on = false;  // from the unfinished work of an earlier run
     size_t corrected = 0, correction_weights = 0;  // matrices that the adapter (the last of outputs) is for, its weights
     TimeEstimate expected;                     // of calibration, before it began; zeros: not estimated
     double estimated_divergence = -1;  // of the formats chosen, tensor by tensor, nats per token; -1: not measured

@@ -141,6 +141,9 @@ struct Job {
     std::shared_ptr<const Model> model;  // that calibration ran; null: none
 };
 
+// Where calibration's work lies until the output is written.
+std::string journal_path(const Job& job) { return job.output + ".unfinished"; }
+
 Result<Plan> plan_of(const Source& source, const QuantizeOptions& options, const Recipe& recipe, const Job& job) {
     PlanOptions choices;
     choices.recipe = recipe;
@@ -427,6 +430,8 @@ Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport
     if (options.calibration.texts.empty()) return RoundedTensors();
     const auto started = std::chrono::steady_clock::now();
     LET(calibrator, Calibrator::open(job.model, options.calibration, report.threads, options.calibration_progress));
+    TRY(calibrator.keep_journal(journal_path(job)));
+    report.calibration_goes_on = calibrator.goes_on();
     Metadata& metadata = job.metadata;
     describe_calibration(calibrator.dataset(), calibrator.windows(), options.calibration.window, metadata);
     const bool chooses = chooses_formats(options, report.plan.recipe);
@@ -446,6 +451,15 @@ Result<RoundedTensors> calibrated(const QuantizeOptions& options, QuantizeReport
     report.calibration_windows = calibrator.windows();
     report.calibration_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
     return rounded;
+}
+
+// Finished work stays for the next try where it was stopped from outside; where the input is at fault there is none.
+Error with_work_kept(Error error, const QuantizeOptions& options, const Job& job) {
+    if (options.calibration.texts.empty()) return error;
+    const std::string path = journal_path(job);
+    if (error.code == Code::interrupted) error.text += ": finished work lies in " + escaped(path) + ", the same command goes on from there";
+    else if (error.code != Code::io) syscalls().unlink(path.c_str());
+    return error;
 }
 
 // Encodes what is not rounded yet and writes the file.
@@ -471,6 +485,7 @@ Status write_tensors(const QuantizeOptions& options, const RoundedTensors& round
     TRY(writer.finish());
     report.output_bytes = writer.total_bytes();
     report.outputs = writer.paths();
+    if (!options.calibration.texts.empty()) syscalls().unlink(journal_path(job).c_str());
     return {};
 }
 
@@ -521,8 +536,9 @@ Result<QuantizeReport> quantize_file(const QuantizeOptions& options, const Quant
                            format_text(" and %zu more tensors: ", report.plan.needing_importance.size() - 1) +
                            (options.rounding == Rounding::nearest ? "--rounding nearest has none" : "give --imatrix FILE or --calibrate TEXT"));
     }
-    LET(rounded, calibrated(options, report, job));
-    TRY(write_tensors(options, rounded, progress, report, job));
+    Result<RoundedTensors> rounded = calibrated(options, report, job);
+    if (!rounded) return with_work_kept(std::move(rounded.error()), options, job);
+    if (Status written = write_tensors(options, *rounded, progress, report, job); !written) return with_work_kept(std::move(written.error()), options, job);
     TRY(correct_output(options, job.model, report));
     report.few_levels = few_levels(report.plan, report.errors);
     if (report.few_levels && !report.few_levels->native()) {

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "convert/calibrate/checkpoint.h"
 #include "convert/calibrate/effort.h"
 #include "convert/calibrate/ranges.h"
 #include "convert/calibrate/sequential.h"
@@ -53,11 +54,22 @@ Result<Calibrator> Calibrator::open(std::shared_ptr<const Model> model, const Ca
     return out;
 }
 
+Status Calibrator::keep_journal(const std::string& path) {
+    Fingerprint work;
+    work.add(&options_.window, sizeof options_.window);
+    work.add(tokens_.data(), tokens_.size() * sizeof(int32_t));
+    for (const TensorInfo& tensor : model_->gguf().tensors()) work.add_tensor(tensor);
+    LET(journal, Journal::open(path, work.value()));
+    journal_ = std::make_unique<Journal>(std::move(journal));
+    return {};
+}
+
 Result<std::vector<TensorSensitivity>> Calibrator::measure(const std::vector<std::string>& names,
                                                            const std::vector<const Format*>& candidates, bool feedback) {
     SensitivityOptions options = sensitivity_options(*model_, names, windows(), options_);
     options.candidates = candidates;
     options.feedback = feedback;
+    options.journal = journal_.get();
     return measure_sensitivities(*model_, names, shortened(tokens_, options_.window, options.window), options, *pool_,
                                  [this](int64_t done, int64_t total, const std::string& what) {
                                      return !progress_ || progress_("measure", done, total, what);
@@ -80,7 +92,8 @@ Result<ImportanceMatrix> Calibrator::importance() {
 }
 
 Result<RoundedTensors> Calibrator::round(const Plan& plan) {
-    const SequentialOptions options = sequential_options(options_);
+    SequentialOptions options = sequential_options(options_);
+    options.journal = journal_.get();
     return round_sequentially(*model_, plan, tokens_, options, *pool_,
                               [this](int64_t done, int64_t total, const std::string& what) {
                                   return !progress_ || progress_("calibrate", done, total, what);

@@ -11,6 +11,7 @@
 #include "base/threads.h"
 #include "convert/calibrate/correction.h"
 #include "convert/calibrate/effort.h"
+#include "convert/calibrate/journal.h"
 #include "convert/calibrate/observer.h"
 #include "convert/calibrate/options.h"
 #include "convert/calibrate/sensitivity.h"
@@ -30,6 +31,9 @@ public:
     static Result<Calibrator> open(std::shared_ptr<const Model> model, const CalibrationOptions& options, int threads,
                                    CalibrationProgress progress);
 
+    // Long work goes into a file there as it is done, and is taken from it where an earlier run has done it.
+    Status keep_journal(const std::string& path);
+    bool goes_on() const { return journal_ && journal_->goes_on(); }
     // What rounding each of these tensors would cost in each format, on a few of the windows; with error feedback or without.
     Result<std::vector<TensorSensitivity>> measure(const std::vector<std::string>& names,
                                                    const std::vector<const Format*>& candidates, bool feedback);
@@ -57,6 +61,7 @@ private:
     std::string dataset_;
     std::unique_ptr<ThreadPool> pool_;
     CalibrationProgress progress_;
+    std::unique_ptr<Journal> journal_;
 };
 
 }  // namespace quant

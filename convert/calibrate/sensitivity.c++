@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "base/signals.h"
+#include "convert/calibrate/checkpoint.h"
 #include "convert/calibrate/gram.h"
 #include "convert/calibrate/layers.h"
 #include "convert/calibrate/predictions.h"
@@ -134,9 +136,39 @@ private:
         return {};
     }
 
+    uint64_t key_of(const TensorInfo& tensor) const {
+        Fingerprint key;
+        for (const int64_t number : {options_.window, options_.windows, options_.sampled_rows, int64_t{options_.feedback}}) key.add(&number, sizeof number);
+        for (const Format* candidate : options_.candidates) key.add(&candidate->slot, sizeof candidate->slot);
+        key.add(tensor.name.data(), tensor.name.size());
+        return key.value();
+    }
+
+    // What an earlier run found. False: nothing.
+    bool take_known(const TensorInfo& tensor, TensorSensitivity& result) {
+        const Bytes piece = options_.journal ? options_.journal->find(key_of(tensor)) : Bytes();
+        if (piece.size() != sizeof(double) * (1 + options_.candidates.size())) return false;
+        std::vector<double> numbers(1 + options_.candidates.size());
+        std::memcpy(numbers.data(), piece.data(), piece.size());
+        result.measured = numbers[0];
+        result.losses.assign(numbers.begin() + 1, numbers.end());
+        return true;
+    }
+
+    Status keep(const TensorInfo& tensor, const TensorSensitivity& result) {
+        if (!options_.journal) return {};
+        std::vector<double> numbers = {result.measured};
+        numbers.insert(numbers.end(), result.losses.begin(), result.losses.end());
+        return options_.journal->put(key_of(tensor), {reinterpret_cast<const uint8_t*>(numbers.data()), numbers.size() * sizeof(double)});
+    }
+
     // One tensor changed; `before` are the hidden states in front of `layer` (-1: made anew from the tokens).
     Status probe(const TensorInfo& tensor, const Hidden& before, int32_t layer) {
         TensorSensitivity& result = results_[tensor.name];
+        if (take_known(tensor, result)) {
+            total_ -= (1 + layers() - std::max(layer, 0)) * windows();
+            return {};
+        }
         const Format& format = probe_format(tensor.cols());
         std::vector<uint8_t> blocks(format.tensor_bytes(tensor.cols(), tensor.rows()));
         const float* importance = importance_of(tensor);
@@ -155,7 +187,8 @@ private:
         LET(score, predictions_.compare(*head_, x, [&] { return step(tensor.name); }));
         changed_.restore(tensor);
         result.measured = score.divergence.value;
-        return estimate(tensor, format, result);
+        TRY(estimate(tensor, format, result));
+        return keep(tensor, result);
     }
 
     static uint64_t row_at(const Format& format, const TensorInfo& tensor, int64_t row) {

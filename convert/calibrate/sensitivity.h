@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "base/threads.h"
+#include "convert/calibrate/journal.h"
 #include "model/model.h"
 
 namespace quant {
@@ -20,6 +21,7 @@ struct SensitivityOptions {
     std::vector<const Format*> candidates;
     int64_t sampled_rows = 48;  // of a tensor, for the errors of the candidates
     bool feedback = true;     // losses as error feedback leaves them, otherwise of the search
+    Journal* journal = nullptr;  // takes what is measured, and gives what an earlier run found; null: none
 };
 
 // Passes of a window through a layer that measuring takes.

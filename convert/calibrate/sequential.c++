@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/signals.h"
+#include "convert/calibrate/checkpoint.h"
 #include "convert/calibrate/gram.h"
 #include "convert/calibrate/layers.h"
 #include "convert/calibrate/replaced_weights.h"
@@ -26,7 +27,18 @@ public:
           pool_(pool),
           progress_(progress),
           rounded_weights_(model.weights()) {
-        for (const PlannedTensor& tensor : plan.tensors) planned_[tensor.out.name] = &tensor;
+        for (const PlannedTensor& tensor : plan.tensors) {
+            planned_[tensor.out.name] = &tensor;
+            // What a tensor becomes depends on the formats of those before it.
+            decisions_.add(tensor.out.name.data(), tensor.out.name.size());
+            decisions_.add(&tensor.out.format->slot, sizeof tensor.out.format->slot);
+            decisions_.add(&tensor.out.group, sizeof tensor.out.group);
+        }
+        const FeedbackOptions& feedback = options.feedback;
+        decisions_.add(&feedback.damping, sizeof feedback.damping);
+        decisions_.add(&feedback.sweeps, sizeof feedback.sweeps);
+        decisions_.add(&feedback.refits, sizeof feedback.refits);
+        decisions_.add(&options.compensation, sizeof options.compensation);
     }
 
     Result<RoundedTensors> run() {
@@ -70,7 +82,8 @@ private:
     // looked up in it.
     Status round_output(PartRunner& original) {
         const TensorInfo* output = model_.weights().output;
-        if (!wanted(output->name)) {
+        const bool known = wanted(output->name) && take_known(*output);
+        if (known || !wanted(output->name)) {
             total_ -= windows() * static_cast<int64_t>(model_.weights().layers.size());
             return {};
         }
@@ -111,6 +124,24 @@ private:
                !found->second->copies();
     }
 
+    uint64_t key_of(const TensorInfo& weight) const {
+        Fingerprint key = decisions_;
+        key.add(weight.name.data(), weight.name.size());
+        return key.value();
+    }
+
+    // Puts what an earlier run made of `weight` into the rounded model. False: it made nothing.
+    bool take_known(const TensorInfo& weight) {
+        const Bytes piece = options_.journal ? options_.journal->find(key_of(weight)) : Bytes();
+        const PlannedTensor& planned = *planned_.at(weight.name);
+        const Format& format = *planned.out.format;
+        if (piece.size() != format.tensor_bytes(weight.cols(), weight.rows(), planned.out.group)) return false;
+        std::vector<uint8_t>& blocks = result_[weight.name];
+        blocks.assign(piece.begin(), piece.end());
+        rounded_weights_.put(weight, format, planned.out.group, blocks.data(), blocks.size());
+        return true;
+    }
+
     // Rounds `weight` + `shift` ([cols, rows], column by column; empty: none), its inputs `seen` so many times, and
     // puts it into the rounded model.
     Status round_tensor(const TensorInfo& weight, const std::vector<float>& gram, double seen,
@@ -132,7 +163,7 @@ private:
         TRY(round_with_feedback(format, values.data(), rows, cols, group, gram, damped_for(options_.feedback, cols, seen), pool_,
                                 blocks.data()));
         rounded_weights_.put(weight, format, group, blocks.data(), blocks.size());
-        return {};
+        return options_.journal ? options_.journal->put(key_of(weight), blocks) : Status();
     }
 
     Status layer(PartRunner& original, PartRunner& rounded, int32_t index) {
@@ -141,7 +172,9 @@ private:
             std::vector<const TensorInfo*> weights;
             for (const std::string& name : site.weights)
                 if (wanted(name)) weights.push_back(model_.gguf().find(name));
-            if (!weights.empty()) TRY(round_site(original, rounded, index, site, weights));
+            if (weights.empty()) continue;
+            if (std::all_of(weights.begin(), weights.end(), [&](const TensorInfo* weight) { return take_known(*weight); })) total_ -= windows();
+            else TRY(round_site(original, rounded, index, site, weights));
         }
         TRY(advance(original, index, x_, ""));
         return advance(rounded, index, y_, ("blk." + std::to_string(index)).c_str());
@@ -218,6 +251,7 @@ private:
     const std::function<bool(int64_t, int64_t, const std::string&)>& progress_;
     ReplacedWeights rounded_weights_;
     std::unordered_map<std::string, const PlannedTensor*> planned_;
+    Fingerprint decisions_;
     RoundedTensors result_;
     Hidden x_, y_;  // hidden states of the original and of the rounded model
     int64_t done_ = 0, total_ = 0;

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "base/threads.h"
+#include "convert/calibrate/journal.h"
 #include "convert/plan/plan.h"
 #include "convert/rounding/error_feedback.h"
 #include "convert/stream/stream.h"
@@ -22,6 +23,7 @@ struct SequentialOptions {
     int64_t window = 512;
     uint64_t memory = uint64_t{2} << 30;  // bytes that the hidden states of one model may take; more goes to disk
     double compensation = 1.0;  // share of the earlier layers' error that a matrix makes up for; 0: none
+    Journal* journal = nullptr;  // takes rounded tensors, and gives those of an earlier run; null: none
 };
 
 // `tokens`: whole windows. Formats come from the plan; tensors it does not quantize stay out of the result,

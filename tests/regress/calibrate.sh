@@ -35,6 +35,33 @@ check code_books_refuse_without_importance refused
 check code_books_are_calibrated "$quant" quantize --quiet --force "$tiny" "$work/books.gguf" iq2_xs --keep-mix \
     --calibrate "$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2
 
+killed() { # while measuring and while rounding; a third run goes on and makes the same file as one that was let be
+    local options=(-q "$tiny" "$work/again.gguf" q4_k_m --calibrate "$work/seen.txt" --calibrate-ctx 128 --calibrate-chunks 4) pid size
+    "$quant" quantize -q "$tiny" "$work/undisturbed.gguf" q4_k_m --calibrate "$work/seen.txt" --calibrate-ctx 128 --calibrate-chunks 4 || return 1
+    for size in 5000 300000; do # the first is passed by numbers, the second by rounded matrices
+        "$quant" quantize "${options[@]}" &
+        pid=$!
+        while kill -0 "$pid" 2>/dev/null && [ "$(stat -c %s "$work/again.gguf.unfinished" 2>/dev/null || echo 0)" -lt "$size" ]; do sleep 0.01; done
+        kill -9 "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null
+        if [ -e "$work/again.gguf" ]; then echo "was done before it could be killed"; return 1; fi
+    done
+    truncate -s -5 "$work/again.gguf.unfinished" # a torn piece is done again
+    "$quant" quantize "${options[@]}" --json >"$work/said" && grep -q '"calibration_goes_on": *true' "$work/said" &&
+        cmp "$work/undisturbed.gguf" "$work/again.gguf" && [ ! -e "$work/again.gguf.unfinished" ]
+}
+check killed_work_goes_on killed
+stopped() { # work of another text is no help; who stops it is told where it lies
+    "$quant" quantize -q "$tiny" "$work/other.gguf" q4_0 --calibrate "$work/seen.txt" --calibrate-ctx 128 --calibrate-chunks 4 &
+    local pid=$!
+    while kill -0 "$pid" 2>/dev/null && [ "$(stat -c %s "$work/other.gguf.unfinished" 2>/dev/null || echo 0)" -lt 300000 ]; do sleep 0.01; done
+    kill -TERM "$pid"
+    ! wait "$pid" || return 1
+    [ -e "$work/other.gguf.unfinished" ] && "$quant" quantize -q "$tiny" "$work/other.gguf" q4_0 --calibrate "$work/unseen.txt" --calibrate-ctx 128 --calibrate-chunks 4 --json >"$work/said" &&
+        grep -q '"calibration_goes_on": *false' "$work/said" && [ ! -e "$work/other.gguf.unfinished" ]
+}
+check work_of_another_text_is_left stopped
+
 plan_given_back() { # a saved plan makes the same file again
     local text=("$work/seen.txt" --calibrate-ctx 32 --calibrate-chunks 2)
     "$quant" quantize --quiet --force "$tiny" "$work/first.gguf" q4_k_m --calibrate "${text[@]}" --save-plan "$work/plan.txt" &&
