@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
 
 #include "convert/rounding/books.h"
@@ -11,6 +12,7 @@
 #include "convert/rounding/codes.h"
 #include "convert/rounding/factor.h"
 #include "convert/rounding/kept_columns.h"
+#include "convert/rounding/scale_choices.h"
 #include "formats/lanes.h"
 #include "formats/side_data.h"
 
@@ -19,7 +21,7 @@ namespace quant {
 namespace {
 
 constexpr int64_t kRows = kLanes;  // of a tile
-constexpr int64_t kMostBlock = 256;
+constexpr int64_t kMostBlock = 256, kMostBytes = 512;
 constexpr double kLeastFactor = 0.7;  // by which a scale changes afterwards at most
 constexpr int64_t kSpan = 256;     // columns whose errors are collected before they move on
 
@@ -96,9 +98,11 @@ public:
     explicit Tile(const Problem& problem)
         : p_(problem),
           chooser_(Chooser::create(problem.format, problem.cols)),
+          choices_(problem.options.chooses_scales ? scale_choices(problem.format.slot) : nullptr),
           weights_(cells()),
           value_(cells()),
           errors_(static_cast<size_t>(kSpan * kRows)),
+          tried_(choices_ ? static_cast<size_t>(choices_->span * kRows) : 0),
           row_(static_cast<size_t>(problem.cols)) {}
 
     void round(int64_t first, uint8_t* blocks) {
@@ -143,12 +147,61 @@ private:
         }
     }
 
+    // What rounding the span at column j would cost each row under the scales that it has: the squares of the errors that move on.
+    void try_span(int64_t j, double* cost) {
+        const int64_t n = choices_->span;
+        std::copy_n(weights_.begin() + j * kRows, n * kRows, tried_.begin());
+        std::fill_n(cost, kRows, 0.0);
+        for (int64_t i = 0; i < n; ++i) {
+            const float* u = p_.factor.data() + (j + i) * p_.cols + j;
+            float* now = tried_.data() + i * kRows;
+            float error[kRows] = {};
+            for (int64_t r = 0; r < count_; ++r) {
+                float value;
+                chooser_->choose(j + i, r, now + r, p_.metrics.data() + j + i, &value);
+                error[r] = (now[r] - value) / u[i];
+                cost[r] += static_cast<double>(error[r]) * static_cast<double>(error[r]);
+            }
+            subtract_outer(now + kRows, error, u + i + 1, p_.cols, 1, n - i - 1);
+        }
+    }
+
+    // Of the span at column j, whose weights have the errors of all columns before in them: of the scales around those that it
+    // has, the best.
+    void choose_scales(int64_t j, uint8_t* blocks) {
+        const int64_t block = j / p_.format.block, begin = block * p_.format.block, span = (j - begin) / choices_->span;
+        double least[kRows], cost[kRows];
+        int best[kRows];
+        uint8_t original[kRows][kMostBytes];
+        const auto bytes = [&](int64_t r) { return blocks + r * row_bytes() + p_.format.row_bytes(begin); };
+        const auto set = [&](int64_t r, int n) {
+            std::memcpy(bytes(r), original[r], p_.format.bytes);
+            if (n >= 0 && !choices_->set(original[r], span, n, bytes(r))) return false;
+            chooser_->read({p_.head, blocks + r * row_bytes(), p_.cols, p_.group, first_ + r, begin}, block, r, bytes(r));
+            return true;
+        };
+        for (int64_t r = 0; r < count_; ++r) {
+            std::memcpy(original[r], bytes(r), p_.format.bytes);
+            best[r] = -1;
+        }
+        try_span(j, least);
+        for (int n = 0; n < choices_->count; ++n) {
+            bool within[kRows] = {};
+            for (int64_t r = 0; r < count_; ++r) within[r] = set(r, n);
+            try_span(j, cost);
+            for (int64_t r = 0; r < count_; ++r)
+                if (within[r] && cost[r] < least[r]) least[r] = cost[r], best[r] = n;
+        }
+        for (int64_t r = 0; r < count_; ++r) set(r, best[r]);
+    }
+
     // Once through the columns; a block gets its scales when it is reached.
     void feed_back(uint8_t* blocks) {
         for (int64_t begin = 0; begin < p_.cols; begin += kSpan) {
             const int64_t end = std::min(p_.cols, begin + kSpan);
             for (int64_t j = begin; j < end; ++j) {
                 if (j % p_.format.block == 0) set_scales(j / p_.format.block, blocks);
+                if (choices_ && j % choices_->span == 0) choose_scales(j, blocks);
                 if (j % p_.unit == 0) round_unit(j);
                 const float* u = p_.factor.data() + j * p_.cols;
                 float* error = errors_.data() + (j - begin) * kRows;
@@ -273,9 +326,11 @@ private:
 
     const Problem& p_;
     std::unique_ptr<Chooser> chooser_;
+    const ScaleChoices* choices_;  // null: the scales stay
     std::vector<float> weights_;  // [cols, 16]: as feedback changes them; later the slope
     std::vector<float> value_;    // [cols, 16]: what the codes stand for
     std::vector<float> errors_;
+    std::vector<float> tried_;    // [span, 16]
     std::vector<float> row_;
     int64_t first_ = 0, count_ = 0;
 };

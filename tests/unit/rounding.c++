@@ -1,6 +1,7 @@
 // Error feedback and what it stands on: code planes, triangular factors, Gram matrices.
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <vector>
 
 #include "base/log.h"
@@ -11,6 +12,7 @@
 #include "convert/rounding/codes.h"
 #include "convert/rounding/error_feedback.h"
 #include "convert/rounding/factor.h"
+#include "convert/rounding/scale_choices.h"
 #include "formats/side_data.h"
 #include "tests/check.h"
 #include "tests/full.h"
@@ -317,6 +319,50 @@ TEST(refitted_scales_lower_the_objective) {
         CHECK_MSG(after < (format.block > 64 ? 0.9985 : 0.99) * before, format_text("%s: %g, with fitted scales %g", format.name, before, after));
     }
     CHECK(count == 2 + 8 * 3);  // NF4, L4; A1 to A8 in groups of 32, 64, 128
+}
+
+// Each choice is another scale or minimum of its span and leaves the other spans' values as they are.
+TEST(scale_choices_change_one_span) {
+    size_t covered = 0;
+    for (const Format& format : formats()) {
+        const ScaleChoices* choices = scale_choices(format.slot);
+        if (!choices) continue;
+        ++covered;
+        const int64_t n = format.block;
+        const std::vector<float> x = gaussian(static_cast<size_t>(n), 9, 0.05);
+        const std::vector<uint8_t> original = encoded(format, x, std::vector<float>(x.size(), 1.0f).data(), 1, n);
+        const std::vector<float> before = decoded(format, original, 1, n);
+        for (int64_t span = 0; span < n / choices->span; ++span) {
+            std::set<std::vector<float>> different = {before};
+            int inside = 0;
+            for (int c = 0; c < choices->count; ++c) {
+                std::vector<uint8_t> bytes = original;
+                if (!choices->set(original.data(), span, c, bytes.data())) continue;
+                ++inside;
+                const std::vector<float> after = decoded(format, bytes, 1, n);
+                different.insert(after);
+                for (int64_t e = 0; e < n; ++e)
+                    if (e / choices->span != span) CHECK_MSG(after[static_cast<size_t>(e)] == before[static_cast<size_t>(e)], format.name);
+            }
+            CHECK_MSG(inside >= 2 && different.size() == static_cast<size_t>(inside) + 1, format_text("%s: %zu of %d", format.name, different.size(), inside).c_str());
+        }
+    }
+    CHECK_MSG(covered == 6, std::to_string(covered));
+}
+
+// Scales chosen when feedback reaches their weights bring the sum down; the more columns lie before in the same block, the more.
+TEST(chosen_scales_lower_the_objective) {
+    const int64_t rows = 33, cols = 512;
+    const std::vector<float> w = gaussian(static_cast<size_t>(rows * cols), 23, 0.03), gram = correlated_gram(cols, 1500);
+    for (const Format& format : formats()) {
+        if (!scale_choices(format.slot)) continue;
+        const auto with = [&](bool chooses) {
+            const FeedbackOptions options{0.01, 3, 2, chooses};
+            return objective(w, decoded(format, fed_back(format, w, gram, rows, cols, options, 2), rows, cols), gram, cols);
+        };
+        const double before = with(false), after = with(true);
+        CHECK_MSG(after < 0.9 * before, format_text("%s: %g, with chosen scales %g", format.name, before, after));
+    }
 }
 
 // What counts is the error on inputs that the rounding has not seen, which may have less in common.
