@@ -12,6 +12,7 @@ namespace quant {
 struct StoredRows {
     const uint8_t* data = nullptr;
     int64_t count = 0, n = 0;
+    const uint8_t* next = nullptr;  // as many bytes that are read right afterwards: fetched meanwhile; null: unknown
 };
 
 struct AttentionKernels {

@@ -118,19 +118,20 @@ struct Attention {
 };
 
 // out[q * stride + i] = key (or any stored row) i times x[q], and y[q] += factors[q * stride + i] * row i, for `count` rows.
-void stored_dots(KvType type, const uint8_t* data, uint64_t bytes, int64_t count, int64_t n, const float* x, int64_t queries, float* out,
+// `next`: what the following call reads, as many rows; null: unknown.
+void stored_dots(KvType type, const uint8_t* data, const uint8_t* next, uint64_t bytes, int64_t count, int64_t n, const float* x, int64_t queries, float* out,
                  int64_t stride) {
     const AttentionKernels* fast = attention_kernels();
     const bool alone = queries == 1 && (type == KvType::q8_0 || type == KvType::q4_0);  // decoding pays from two query rows on
-    if (fast && n % kAttentionStep == 0 && !alone) return fast->dots[static_cast<size_t>(type)]({data, count, n}, x, queries, out, stride);
+    if (fast && n % kAttentionStep == 0 && !alone) return fast->dots[static_cast<size_t>(type)]({data, count, n, next}, x, queries, out, stride);
     for (int64_t q = 0; q < queries; ++q)
         for (int64_t i = 0; i < count; ++i) out[q * stride + i] = dot(type, data + static_cast<uint64_t>(i) * bytes, x + q * n, n);
 }
 
-void stored_sums(KvType type, const uint8_t* data, uint64_t bytes, int64_t count, int64_t n, const float* factors, int64_t stride,
+void stored_sums(KvType type, const uint8_t* data, const uint8_t* next, uint64_t bytes, int64_t count, int64_t n, const float* factors, int64_t stride,
                  int64_t queries, float* y) {
     const AttentionKernels* fast = attention_kernels();
-    if (fast && n % kAttentionStep == 0) return fast->sums[static_cast<size_t>(type)]({data, count, n}, factors, stride, queries, y);
+    if (fast && n % kAttentionStep == 0) return fast->sums[static_cast<size_t>(type)]({data, count, n, next}, factors, stride, queries, y);
     for (int64_t q = 0; q < queries; ++q)
         for (int64_t i = 0; i < count; ++i) axpy(type, factors[q * stride + i], data + static_cast<uint64_t>(i) * bytes, y + q * n, n);
 }
@@ -147,14 +148,14 @@ void Attention::few_queries(int64_t token, int64_t head, int64_t heads) const {
     std::array<Running, kFewHeads> running;
     for (int64_t key = first_key(position); key <= position; key += kFewKeys) {
         const int64_t count = std::min(kFewKeys, position + 1 - key);
-        stored_dots(kv.k_type, k_at(kv_head, key), kv.k_bytes, count, p.k_dim, query, heads, scores, kFewKeys);
+        stored_dots(kv.k_type, k_at(kv_head, key), v_at(kv_head, key), kv.k_bytes, count, p.k_dim, query, heads, scores, kFewKeys);
         for (int64_t h = 0; h < heads; ++h) {
             float* own = scores + h * kFewKeys;
             cap_scores(own, count, p.cap);
             const float before = running[static_cast<size_t>(h)].take(own, count);
             if (before != 1.0f) kernels().scale(before, result + h * p.v_dim, p.v_dim);
         }
-        stored_sums(kv.v_type, v_at(kv_head, key), kv.v_bytes, count, p.v_dim, scores, kFewKeys, heads, result);
+        stored_sums(kv.v_type, v_at(kv_head, key), key + 2 * count <= position + 1 ? k_at(kv_head, key + count) : nullptr, kv.v_bytes, count, p.v_dim, scores, kFewKeys, heads, result);
     }
     for (int64_t h = 0; h < heads; ++h)
         kernels().scale(running[static_cast<size_t>(h)].finish(sinks ? sinks + head + h : nullptr), result + h * p.v_dim, p.v_dim);
@@ -239,7 +240,7 @@ void Attention::query_block(int64_t kv_head, int64_t first_token, int64_t tokens
             const float before = running[static_cast<size_t>(r)].take(score + low, high - low);
             if (before != 1.0f) kernels().scale(before, s.sum + r * p.v_dim, p.v_dim);
         }
-        stored_sums(KvType::f32, reinterpret_cast<const uint8_t*>(s.values), static_cast<uint64_t>(p.v_dim) * sizeof(float), keys, p.v_dim,
+        stored_sums(KvType::f32, reinterpret_cast<const uint8_t*>(s.values), nullptr, static_cast<uint64_t>(p.v_dim) * sizeof(float), keys, p.v_dim,
                     s.scores, kKeyBlock, rows, s.sum);
     }
     for (int64_t r = 0; r < rows; ++r) {
