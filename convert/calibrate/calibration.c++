@@ -8,7 +8,9 @@
 #include "convert/calibrate/ranges.h"
 #include "convert/calibrate/sequential.h"
 #include "convert/calibrate/statistics.h"
+#include "kernels/kernels.h"
 #include "model/model.h"
+#include "version.h"
 
 namespace quant {
 
@@ -56,6 +58,9 @@ Result<Calibrator> Calibrator::open(std::shared_ptr<const Model> model, const Ca
 
 Status Calibrator::keep_journal(const std::string& path) {
     Fingerprint work;
+    // Another version or instruction set might round otherwise.
+    const std::string made_by = std::string(kVersion) + kernels().isa;
+    work.add(made_by.data(), made_by.size());
     work.add(&options_.window, sizeof options_.window);
     work.add(tokens_.data(), tokens_.size() * sizeof(int32_t));
     for (const TensorInfo& tensor : model_->gguf().tensors()) work.add_tensor(tensor);
