@@ -352,8 +352,8 @@ TEST(scale_choices_change_one_span) {
 
 // Scales chosen when feedback reaches their weights bring the sum down; the more columns lie before in the same block, the more.
 TEST(chosen_scales_lower_the_objective) {
-    const int64_t rows = 33, cols = 512;
-    const std::vector<float> w = gaussian(static_cast<size_t>(rows * cols), 23, 0.03), gram = correlated_gram(cols, 1500);
+    const int64_t rows = 16, cols = 256;
+    const std::vector<float> w = gaussian(static_cast<size_t>(rows * cols), 23, 0.03), gram = correlated_gram(cols, 800);
     for (const Format& format : formats()) {
         if (!scale_choices(format.slot)) continue;
         const auto with = [&](bool chooses) {
