@@ -1,4 +1,4 @@
-// Layout: magic and fingerprint of the work; then pieces: key, bytes, the piece, the fingerprint of these three.
+// Layout: magic and fingerprint of the work; then pieces: key, bytes, the piece, a fingerprint of key and piece.
 #include "convert/calibrate/journal.h"
 
 #include <utility>
