@@ -11,8 +11,7 @@ namespace quant {
 struct ScaleChoices {
     int count = 0;
     int64_t span = 0;
-    // Writes the nth of them (0 to count - 1) into `block`, a copy of `original`. False: it is out of the scale's range, or the same
-    // as the original's.
+    // Writes the nth of them (0 to count - 1) into `block`, a copy of `original`. False: it is out of the scale's range.
     bool (*set)(const uint8_t* original, int64_t span, int n, uint8_t* block) = nullptr;
 };
 
