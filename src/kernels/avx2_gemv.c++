@@ -1,7 +1,7 @@
 // Stock block formats times one activation row (AVX2).
 #if defined(__x86_64__)
 #include "kernels/avx2.h"
-#include "kernels/avx2_gemv.h"
+#include "kernels/avx2_super_gemv.h"
 #include "kernels/block_formats.h"
 
 namespace quant {

@@ -4,111 +4,102 @@
 // a quarter faster.
 #pragma once
 
-#include "kernels/avx2_gemv.h"
+#include <utility>
+
+#include "kernels/avx2_super_gemv.h"
 #include "kernels/avx2_grid_unpack.h"
 
 namespace quant {
 namespace {
 
-// int16 `index` of each 128-bit half, repeated.
-template <int low, int high>
-inline __m256i repeat16(__m256i v) {
-    constexpr short kLow = static_cast<short>(2 * low | (2 * low + 1) << 8);
-    constexpr short kHigh = static_cast<short>(2 * high | (2 * high + 1) << 8);
-    return _mm256_shuffle_epi8(v, _mm256_set_m128i(_mm_set1_epi16(kHigh), _mm_set1_epi16(kLow)));
-}
-
-// Sum over the groups of integer factor * sum of the group's activations, 8 partial sums.
-template <class F>
-inline __m256 times_float_sums(__m256i factors16, const Activations& x, int64_t u) {
-    if constexpr (F::kGroup == 32) return _mm256_mul_ps(floats_low(factors16), _mm256_loadu_ps(x.block_sums + 8 * u));
-    const __m256 first = _mm256_mul_ps(floats_low(factors16), _mm256_loadu_ps(x.sums + 16 * u));
-    return _mm256_fmadd_ps(floats_high(factors16), _mm256_loadu_ps(x.sums + 16 * u + 8), first);
-}
-
 // What is made of a block ahead of its products. Lies in memory: the registers are for the products.
 template <class F>
 struct Stage {
     typename F::Ready ready;
-    alignas(32) float factor[8];  // of each group: its scale, where groups have one, and the activations'
-    __m256i scales[2];            // integer scales of halves of groups, groups 0-3 and 4-7
-    __m256 taken;                 // what minima and offsets take away
+    __m256i factors;  // of halves of groups, int16: the scale times the activations' multiple, as in avx2_super_gemv.h
+    __m256i start;    // of the lanes
+    __m256 taken;     // what minima take away
+    float unit;       // of the factors
 };
 
+// int16 of groups, the same in both halves -> of halves of groups, in order.
+inline __m256i each_twice(__m256i v) { return _mm256_blend_epi32(_mm256_unpacklo_epi16(v, v), _mm256_unpackhi_epi16(v, v), 0xf0); }
+
+// The scales of halves of groups, in order.
 template <class F>
-inline void stage_block(const uint8_t* b, int64_t u, const Activations& x, Stage<F>& out) {
-    F::prepare(b, out.ready);
-    const __m256 d = _mm256_set1_ps(F::kHalved ? 0.5f * F::scale(b) : F::scale(b));
-    __m256 factor = _mm256_mul_ps(_mm256_loadu_ps(x.scales + 8 * u), d);
+inline __m256i scales_of_halves(const uint8_t* b) {
     if constexpr (requires { F::scales32(b); }) {
-        factor = _mm256_mul_ps(factor, _mm256_cvtepi32_ps(F::scales32(b)));
+        const __m256i scales = F::scales32(b);
+        return _mm256_or_si256(scales, _mm256_slli_epi32(scales, 16));
+    } else if constexpr (F::kGroup == 32) {
+        return each_twice(F::scales16(b));
     } else {
-        const __m256i scales = F::scales16(b);
-        if constexpr (F::kGroup == 32) {
-            factor = _mm256_mul_ps(factor, floats_low(scales));
-        } else {
-            out.scales[0] = _mm256_permute2x128_si256(scales, scales, 0x00);
-            out.scales[1] = _mm256_permute2x128_si256(scales, scales, 0x11);
-        }
-        if constexpr (F::kMinimum) {
-            out.taken = _mm256_mul_ps(times_float_sums<F>(F::minima16(b), x, u), _mm256_set1_ps(F::min_scale(b)));
-        } else if constexpr (!F::kSigned) {
-            out.taken = _mm256_mul_ps(times_float_sums<F>(scales, x, u), _mm256_mul_ps(d, _mm256_set1_ps(F::kOffset)));
-        }
+        return F::scales16(b);
     }
-    _mm256_store_ps(out.factor, factor);
+}
+
+template <class F>
+inline void stage_block(const uint8_t* b, const UnitOfX& x, Stage<F>& out) {
+    F::prepare(b, out.ready);
+    out.unit = (F::kHalved ? 64.0f : 128.0f) * F::scale(b) * x.unit;
+    out.factors = _mm256_mulhrs_epi16(_mm256_slli_epi16(scales_of_halves<F>(b), 8), x.multiples[0]);
+    if constexpr (F::kMinimum) {
+        const __m256i eighths = _mm256_madd_epi16(out.factors, _mm256_mullo_epi16(x.sums, each_twice(F::eighths16(b))));
+        out.taken = _mm256_mul_ps(_mm256_cvtepi32_ps(eighths), _mm256_set1_ps(0.125f * out.unit));
+    } else if constexpr (!F::kSigned) {
+        out.start = _mm256_mullo_epi32(_mm256_madd_epi16(out.factors, x.sums), _mm256_set1_epi32(-F::kOffset));
+    }
 }
 
 template <class F, int g>
-inline void add_points(const uint8_t* b, const Stage<F>& at, const int8_t* x, __m256 (&sum)[4]) {
+inline void add_points(const uint8_t* b, const Stage<F>& at, const int8_t* x, __m256i& sum) {
     __m256i xg = load256(x + 32 * g);
     if constexpr (F::kSigned) xg = with_signs(xg, at.ready.signs, g);
-    const __m256i points = F::points(b, at.ready, g);
-    __m256 lanes;
+    const __m256i pairs = _mm256_maddubs_epi16(F::points(b, at.ready, g), xg);
+    const auto* factors = reinterpret_cast<const int16_t*>(&at.factors) + 2 * g;
+    __m256i factor;
     if constexpr (F::kGroup == 32) {
-        lanes = dot_lanes<F>(points, xg);
+        factor = _mm256_set1_epi32(static_cast<int>(load32(factors)));
     } else {
-        const __m256i scales = repeat16<2 * (g % 4), 2 * (g % 4) + 1>(at.scales[g / 4]);
-        lanes = _mm256_cvtepi32_ps(_mm256_madd_epi16(_mm256_maddubs_epi16(points, xg), scales));
+        factor = _mm256_set_m128i(_mm_set1_epi16(factors[1]), _mm_set1_epi16(factors[0]));
     }
-    sum[g % 4] = _mm256_fmadd_ps(lanes, _mm256_broadcast_ss(at.factor + g), sum[g % 4]);
+    sum = add_products(sum, pairs, factor);
 }
 
 template <class F>
 void gemv_grid(const MatmulArgs& args) {
     const int64_t cols = args.w.cols, units = cols / F::kUnit;
-    const Q8Matrix& q = *args.xq;
+    auto* const x = static_cast<UnitOfX*>(args.scratch);
     for (int64_t t = 0; t < args.n && args.row_begin < args.row_end; ++t) {
-        const Activations x{q.codes + t * cols, q.scales + t * (cols / 32), q.sums + t * (cols / 16),
-                            q.block_sums + t * (cols / 32), nullptr};
+        const int8_t* const codes = args.xq->row_codes(t);
+        for (int64_t u = 0; u < units; ++u) unit_of<Layout::twice, true, 32767, 0>(codes + 256 * u, args.xq->row_scales(t) + 8 * u, x[u]);
         const uint8_t* b = args.w.data + args.row_begin * units * F::kBytes;
         const uint8_t* last = args.w.data + (args.row_end * units - 1) * F::kBytes;
         Stage<F> stages[2];
         Stage<F>*now = &stages[0], *next = &stages[1];
-        stage_block<F>(b, 0, x, *now);
+        stage_block<F>(b, x[0], *now);
         for (int64_t row = args.row_begin; row < args.row_end; ++row) {
-            __m256 sum[4];
-            for (__m256& each : sum) each = _mm256_setzero_ps();
+            __m256 sum = _mm256_setzero_ps();
             for (int64_t u = 0; u < units; ++u) {
                 prefetch_ahead(b, F::kBytes);
-                stage_block<F>(b < last ? b + F::kBytes : b, u + 1 < units ? u + 1 : 0, x, *next);
-                const int8_t* codes = x.codes + F::kUnit * u;
-                add_points<F, 0>(b, *now, codes, sum);
-                add_points<F, 1>(b, *now, codes, sum);
-                add_points<F, 2>(b, *now, codes, sum);
-                add_points<F, 3>(b, *now, codes, sum);
-                add_points<F, 4>(b, *now, codes, sum);
-                add_points<F, 5>(b, *now, codes, sum);
-                add_points<F, 6>(b, *now, codes, sum);
-                add_points<F, 7>(b, *now, codes, sum);
-                if constexpr (!F::kSigned) sum[0] = _mm256_sub_ps(sum[0], now->taken);
-                Stage<F>* const done = now;
-                now = next;
-                next = done;
+                const int64_t following = u + 1 < units ? u + 1 : 0;
+                stage_block<F>(b < last ? b + F::kBytes : b, x[following], *next);
+                const int8_t* at = codes + F::kUnit * u;
+                __m256i even = F::kSigned || F::kMinimum ? _mm256_setzero_si256() : now->start, odd = _mm256_setzero_si256();
+                add_points<F, 0>(b, *now, at, even);
+                add_points<F, 1>(b, *now, at, odd);
+                add_points<F, 2>(b, *now, at, even);
+                add_points<F, 3>(b, *now, at, odd);
+                add_points<F, 4>(b, *now, at, even);
+                add_points<F, 5>(b, *now, at, odd);
+                add_points<F, 6>(b, *now, at, even);
+                add_points<F, 7>(b, *now, at, odd);
+                sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(even, odd)), _mm256_set1_ps(now->unit), sum);
+                if constexpr (F::kMinimum) sum = _mm256_sub_ps(sum, now->taken);
+                std::swap(now, next);
                 b += F::kBytes;
             }
-            args.y[t * args.y_stride + row] =
-                horizontal_sum(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
+            args.y[t * args.y_stride + row] = horizontal_sum(sum);
         }
     }
 }

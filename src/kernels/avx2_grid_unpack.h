@@ -328,11 +328,12 @@ struct IQ1_S : GridBlock {
         const __m256i words = _mm256_broadcastsi128_si256(load128(b + 34));
         return odd(_mm256_and_si256(_mm256_srli_epi16(words, 12), _mm256_set1_epi16(7)));
     }
-    static __m256i minima16(const uint8_t* b) {  // 1 - delta in eighths: 7, or 9 where bit 15 says so
+    // 1 - delta in eighths, 7, or 9 where bit 15 says so, of groups and repeated.
+    static __m256i eighths16(const uint8_t* b) {
         const __m256i sign = _mm256_srai_epi16(_mm256_broadcastsi128_si256(load128(b + 34)), 15);
-        const __m256i eighths = _mm256_sub_epi16(_mm256_set1_epi16(7), _mm256_add_epi16(sign, sign));
-        return _mm256_mullo_epi16(scales16(b), eighths);
+        return _mm256_sub_epi16(_mm256_set1_epi16(7), _mm256_add_epi16(sign, sign));
     }
+    static __m256i minima16(const uint8_t* b) { return _mm256_mullo_epi16(scales16(b), eighths16(b)); }
 };
 
 struct IQ1_M : GridBlock {  // codes are eighths: 8 * (level - 1) +- 1, raised by 9

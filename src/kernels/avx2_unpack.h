@@ -195,14 +195,14 @@ inline __m256i plane2(const uint8_t* planes, int group) {
 }
 
 struct TQ2_0 : OneScale {
-    static constexpr int kUnit = 256, kBytes = 66, kOffset = 1, kMax = 3;
+    static constexpr int kUnit = 256, kBytes = 66, kOffset = 1, kMax = 3, kTop = 32767;
     static __m256i codes(const uint8_t* b, int group) { return plane2(b, group); }
     static __m256 scale_everywhere(const uint8_t* b) { return half_everywhere(b + 64); }
     static float scale(const uint8_t* b) { return half_at(b + 64); }
 };
 
 struct TQ1_0 : OneScale {
-    static constexpr int kUnit = 256, kBytes = 54, kOffset = 1, kMax = 3;
+    static constexpr int kUnit = 256, kBytes = 54, kOffset = 1, kMax = 3, kTop = 32767;
     // The first trit of each byte: (v * 3) >> 8 is 1 from 86 on, 2 from 171 on.
     static __m256i first_trit(__m256i v) {
         const __m256i one = constant(_mm256_set1_epi8(1));
@@ -234,12 +234,12 @@ struct TQ1_0 : OneScale {
 // ---- super-blocks ----------------------------------------------------------------------------------------------
 
 // scales16: the 8 or 16 integer scales as int16, repeated to 16 where there are 8. For products with one row: scale_bytes, the
-// scales as bytes, the same in both halves (kSignedScales: of int8); minimum_bytes likewise, from kMinimaAt on; both_scales,
+// scales as bytes, the same in both halves (unsigned or int8); minimum_bytes likewise, from kMinimaAt on; both_scales,
 // d and dmin in turn.
 struct SuperBlock {
-    static constexpr bool kSuper = true, kMinimum = false, kScalePer16 = false, kSignedScales = false;
-    static constexpr float kRowFactor = 1;
+    static constexpr bool kSuper = true, kMinimum = false, kScalePer16 = false;
     static constexpr int kUnit = 256, kGroup = 32, kOffset = 0;
+    static constexpr int kTop = 32767;  // avx2_super_gemv.h
 };
 
 // 6-bit scales and minima of Q4_K and Q5_K: bytes 0-7 the scales, 8-15 the minima.
@@ -304,11 +304,9 @@ struct Q5_K : SuperBlock {
 };
 
 struct Q6_K : SuperBlock {
-    static constexpr bool kSignedScales = true;
-    static constexpr float kRowFactor = 1.0f / 256;
     static __m256i scale_bytes(const uint8_t* b) { return twice128(b + 192); }
     static __m256 scale_everywhere(const uint8_t* b) { return half_everywhere(b + 208); }
-    static constexpr int kBytes = 210, kGroup = 16, kMax = 63, kOffset = 32;
+    static constexpr int kBytes = 210, kGroup = 16, kMax = 63, kOffset = 32, kTop = 8191;
     static __m256i codes(const uint8_t* b, int group) {
         const int half = group / 4, quarter = group % 4;
         const __m256i bytes = load256(b + 64 * half + 32 * (quarter % 2));
@@ -322,8 +320,6 @@ struct Q6_K : SuperBlock {
 };
 
 struct Q3_K : SuperBlock {
-    static constexpr bool kSignedScales = true;
-    static constexpr float kRowFactor = 1.0f / 256;
     static __m256 scale_everywhere(const uint8_t* b) { return half_everywhere(b + 108); }
     // From two bytes before them, because two bytes behind them the block ends.
     static __m256i scale_bytes(const uint8_t* b) {
@@ -373,8 +369,6 @@ struct Q2_K : SuperBlock {
 };
 
 struct IQ4_XS : SuperBlock {
-    static constexpr bool kSignedScales = true;
-    static constexpr float kRowFactor = 1.0f / 256;
     static constexpr int kBytes = 136, kMax = 128;
     static __m256 scale_everywhere(const uint8_t* b) { return half_everywhere(b); }
     static __m256i scale_bytes(const uint8_t* b) {

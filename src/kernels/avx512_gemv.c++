@@ -3,7 +3,7 @@
 #define QUANT_KERNELS_VNNI 1
 #include "kernels/avx512.h"
 
-#include "kernels/avx2_gemv.h"
+#include "kernels/avx2_super_gemv.h"
 #include "kernels/block_formats.h"
 
 namespace quant {

@@ -1,0 +1,237 @@
+// Blocks of 256 weights times one activation row, for AVX2 and (with QUANT_KERNELS_VNNI) AVX-512. Within a block the scales are
+// integers: those of the activations' groups become multiples of one unit, so that a block is one sum in int32 with one
+// conversion at its end instead of eight.
+//
+// The factor of a group, its own scale s times its activations' scale, is rounded to t = round(s * m / 128), where m is the
+// activations' scale in units of the largest of the 256, F::kTop units: off by .75 of a unit of t, whose largest is 3840 or
+// more. What that adds to a product is a few hundredths of what rounding the activations to int8 did (tests/unit/kernels.c++).
+// kTop keeps a lane below 2^31: 32 products (16 where codes have more than 5 bits) of a code, 127 and t, and where it starts.
+#pragma once
+
+#include "kernels/avx2_gemv.h"
+
+namespace quant {
+namespace {
+
+// 256 activations as these products want them.
+struct alignas(64) UnitOfX {
+    __m256i multiples[2];
+    __m256i sums;
+    float unit;             // times t is the factor of a group; NaN where an activation was
+    __m256i magnitudes[8];  // of the codes, where weights have a sign
+};
+
+// Order of multiples and sums. per32: every multiple twice in four bytes, those of groups 0 to 3 in both halves, then of 4 to 7;
+// per16: all eight in both halves, sums of even and of odd parts in the low and the high half. twice: multiples twice in four
+// bytes, in order, and where there is an offset, instead of sums where the lanes start: offset times multiple times sum.
+enum class Layout { per32, per16, twice };
+
+template <class F>
+constexpr Layout layout_of() {
+    if constexpr (!F::kSuper) return Layout::twice;
+    else return F::kGroup == 32 ? Layout::per32 : Layout::per16;
+}
+
+// Sums of 16 codes: even parts of 16 in the low half, odd ones in the high half.
+inline __m256i sums_of_codes(const int8_t* codes) {
+    const auto pairs = [codes](int g) { return _mm256_maddubs_epi16(_mm256_set1_epi8(1), load256(codes + 32 * g)); };
+    const __m256i first = _mm256_hadd_epi16(_mm256_hadd_epi16(pairs(0), pairs(1)), _mm256_hadd_epi16(pairs(2), pairs(3)));
+    const __m256i second = _mm256_hadd_epi16(_mm256_hadd_epi16(pairs(4), pairs(5)), _mm256_hadd_epi16(pairs(6), pairs(7)));
+    return _mm256_hadd_epi16(first, second);
+}
+inline __m256i in_order(__m256i even_and_odd) {
+    const __m128i even = _mm256_castsi256_si128(even_and_odd), odd = _mm256_extracti128_si256(even_and_odd, 1);
+    return _mm256_set_m128i(_mm_unpackhi_epi16(even, odd), _mm_unpacklo_epi16(even, odd));
+}
+
+inline float largest_of(__m256 v) {
+    __m128 most = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    most = _mm_max_ps(most, _mm_movehl_ps(most, most));
+    return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
+}
+
+template <int top>
+inline __m256i multiples_of(const float* scales, float& unit) {
+    const __m256 s = _mm256_loadu_ps(scales);
+    const float largest = largest_of(s);
+    const bool finite = !_mm256_movemask_ps(_mm256_cmp_ps(s, s, _CMP_UNORD_Q));
+    unit = finite ? largest / top : __builtin_nanf("");
+    return finite && largest > 0 ? _mm256_cvtps_epi32(_mm256_mul_ps(s, _mm256_set1_ps(top / largest))) : _mm256_setzero_si256();
+}
+
+template <Layout layout, bool sums_in_order, int top, int offset>
+inline void unit_of(const int8_t* codes, const float* scales, UnitOfX& out) {
+    const __m256i m = multiples_of<top>(scales, out.unit), sums = sums_of_codes(codes);
+    const __m256i twice = _mm256_or_si256(m, _mm256_slli_epi32(m, 16));
+    out.sums = sums_in_order ? in_order(sums) : sums;
+    if constexpr (layout == Layout::per32) {
+        out.multiples[0] = _mm256_permute2x128_si256(twice, twice, 0x00);
+        out.multiples[1] = _mm256_permute2x128_si256(twice, twice, 0x11);
+    } else if constexpr (layout == Layout::per16) {
+        out.multiples[0] = _mm256_permute4x64_epi64(_mm256_packs_epi32(m, m), 0x88);
+    } else {
+        out.multiples[0] = twice;
+        if constexpr (offset != 0) out.sums = _mm256_mullo_epi32(_mm256_madd_epi16(in_order(sums), _mm256_set1_epi16(-offset)), m);
+    }
+}
+
+template <class F>
+const UnitOfX* units_of(const int8_t* codes, const float* scales, int64_t cols, void* scratch) {
+    auto* out = static_cast<UnitOfX*>(scratch);
+    for (int64_t u = 0; u < cols / 256; ++u, codes += 256, scales += 8) {
+        unit_of<layout_of<F>(), F::kMinimum, F::kTop, F::kOffset>(codes, scales, out[u]);
+        if constexpr (F::kSuper) out[u].unit *= 128;
+        if constexpr (F::kMax == 128)
+            for (int g = 0; g < 8; ++g) out[u].magnitudes[g] = _mm256_abs_epi8(load256(codes + 32 * g));
+    }
+    return out;
+}
+
+// The scales of groups lie as bytes, the same 16 in both halves of a register: what crosses halves is slow, so that they become
+// int16 by a shuffle within. `up`: into the upper half of an int16, 256 times their value.
+constexpr short byte_up(int index) { return static_cast<short>(index << 8 | 0x80); }
+constexpr short byte_down(int index) { return static_cast<short>(0x8000 | index); }
+
+// Bytes `first` and on as 16 int16, each `times` times.
+template <int first, int times>
+inline __m256i widen_bytes(__m256i bytes) {
+    constexpr auto at = [](int i) { return byte_down(first + i / times); };
+    return _mm256_shuffle_epi8(bytes, _mm256_setr_epi16(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8), at(9), at(10), at(11),
+                                                        at(12), at(13), at(14), at(15)));
+}
+// Bytes first, first + 1 .. in the low half and others + 0, 1 .. in the high one, each `times` times, `step` apart.
+template <int low, int high, int step, int times>
+inline __m256i bytes_up(__m256i bytes) {
+    constexpr auto at = [](int i) { return byte_up((i < 8 ? low : high) + i % 8 / times * step); };
+    return _mm256_shuffle_epi8(bytes, constant(_mm256_setr_epi16(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8), at(9), at(10),
+                                                                 at(11), at(12), at(13), at(14), at(15))));
+}
+
+inline __m256i add_products(__m256i sum, __m256i pairs, __m256i factors) {
+#if defined(QUANT_KERNELS_VNNI)
+    return _mm256_dpwssd_epi32(sum, pairs, factors);
+#else
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, factors));
+#endif
+}
+
+// The factors of a block's groups, and group g's in all the int16 it multiplies.
+template <class F>
+struct Factors {
+    __m256i t[2];
+    Factors(__m256i scale_bytes, const UnitOfX& x) {
+        if constexpr (layout_of<F>() == Layout::per32) {
+            t[0] = _mm256_mulhrs_epi16(bytes_up<0, 0, 1, 2>(scale_bytes), x.multiples[0]);
+            t[1] = _mm256_mulhrs_epi16(bytes_up<4, 4, 1, 2>(scale_bytes), x.multiples[1]);
+        } else {
+            t[0] = _mm256_mulhrs_epi16(bytes_up<0, 1, 2, 1>(scale_bytes), x.multiples[0]);
+        }
+    }
+    template <int g>
+    __m256i of_group() const {
+        if constexpr (layout_of<F>() == Layout::per32) return _mm256_shuffle_epi32(t[g / 4], g % 4 * 0x55);
+        return _mm256_shuffle_epi8(t[0], constant(_mm256_set1_epi16(static_cast<short>((2 * g + 1) << 8 | 2 * g))));
+    }
+};
+
+template <class F, int g>
+inline void add_group(const uint8_t* b, const UnitOfX& x, const int8_t* codes, const Factors<F>& factors, __m256i& sum) {
+    const __m256i w = F::codes(b, g), xg = load256(codes + 32 * g);
+    __m256i pairs;
+    if constexpr (F::kMax == 128) {
+        pairs = _mm256_maddubs_epi16(x.magnitudes[g], _mm256_sign_epi8(w, xg));  // levels: none is -128
+    } else {
+        pairs = _mm256_maddubs_epi16(w, xg);
+    }
+    sum = add_products(sum, pairs, factors.template of_group<g>());
+}
+
+// The sum of minimum * activation of a block, 8 partial sums.
+template <class F>
+inline __m256 minima(const uint8_t* b, __m256i scale_bytes, const UnitOfX& x, const float* scales) {
+    const __m256i each = widen_bytes<F::kMinimaAt, F::kGroup / 16>(F::minimum_bytes(b, scale_bytes));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_madd_epi16(each, x.sums)), _mm256_loadu_ps(scales));
+}
+
+// Adds the product of block `b` to the lanes of `sum`; `codes` and `scales` of its activations.
+template <class F>
+inline void add_super_block(const uint8_t* b, const UnitOfX& x, const int8_t* codes, const float* scales, __m256& sum) {
+    const __m256i scale_bytes = F::scale_bytes(b);
+    const Factors<F> factors(scale_bytes, x);
+    __m256i even = _mm256_setzero_si256(), odd = even;
+    if constexpr (F::kOffset != 0) {
+        constexpr int kBits = __builtin_ctz(F::kOffset);
+        static_assert(F::kOffset == 1 << kBits && layout_of<F>() == Layout::per16);
+        even = _mm256_sub_epi32(even, _mm256_slli_epi32(_mm256_madd_epi16(factors.t[0], x.sums), kBits));
+    }
+    add_group<F, 0>(b, x, codes, factors, even);
+    add_group<F, 1>(b, x, codes, factors, odd);
+    add_group<F, 2>(b, x, codes, factors, even);
+    add_group<F, 3>(b, x, codes, factors, odd);
+    add_group<F, 4>(b, x, codes, factors, even);
+    add_group<F, 5>(b, x, codes, factors, odd);
+    add_group<F, 6>(b, x, codes, factors, even);
+    add_group<F, 7>(b, x, codes, factors, odd);
+    const __m256 unit = _mm256_broadcast_ss(&x.unit);
+    __m256 product;
+    if constexpr (F::kMax > 31) {  // one sum of both might not fit
+        product = _mm256_add_ps(_mm256_cvtepi32_ps(even), _mm256_cvtepi32_ps(odd));
+    } else {
+        product = _mm256_cvtepi32_ps(_mm256_add_epi32(even, odd));
+    }
+    if constexpr (F::kMinimum) {
+        const __m256 both = F::both_scales(b);
+        sum = _mm256_fmadd_ps(product, _mm256_mul_ps(unit, _mm256_moveldup_ps(both)), sum);
+        sum = _mm256_fnmadd_ps(minima<F>(b, scale_bytes, x, scales), _mm256_movehdup_ps(both), sum);
+    } else {
+        sum = _mm256_fmadd_ps(product, _mm256_mul_ps(unit, F::scale_everywhere(b)), sum);
+    }
+}
+
+// The same for a block with a single scale.
+template <class F>
+inline void add_whole_block(const uint8_t* b, const UnitOfX& x, const int8_t* codes, __m256& sum) {
+    __m256i even = x.sums, odd = _mm256_setzero_si256();
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; ++g) {
+        const __m256i factor = _mm256_set1_epi32(reinterpret_cast<const int32_t*>(x.multiples)[g]);
+        __m256i& part = g % 2 ? odd : even;
+        part = add_products(part, dot_pairs<F>(F::codes(b, g), load256(codes + 32 * g)), factor);
+    }
+    const __m256 product = _mm256_cvtepi32_ps(_mm256_add_epi32(even, odd));
+    sum = _mm256_fmadd_ps(product, _mm256_mul_ps(_mm256_broadcast_ss(&x.unit), F::scale_everywhere(b)), sum);
+}
+
+template <class F>
+void gemv_super(const MatmulArgs& args) {
+    const int64_t cols = args.w.cols, units = cols / 256;
+    for (int64_t t = 0; t < args.n; ++t) {
+        const int8_t* codes = args.xq->row_codes(t);
+        const float* scales = args.xq->row_scales(t);
+        const UnitOfX* x = units_of<F>(codes, scales, cols, args.scratch);
+        const uint8_t* b = args.w.data + args.row_begin * units * F::kBytes;
+        for (int64_t row = args.row_begin; row < args.row_end; ++row) {
+            __m256 sum = _mm256_setzero_ps();
+            for (int64_t u = 0; u < units; ++u, b += F::kBytes) {
+                prefetch_ahead(b, F::kBytes);
+                if constexpr (F::kSuper) {
+                    add_super_block<F>(b, x[u], codes + 256 * u, scales + 8 * u, sum);
+                } else {
+                    add_whole_block<F>(b, x[u], codes + 256 * u, sum);
+                }
+            }
+            args.y[t * args.y_stride + row] = horizontal_sum(sum);
+        }
+    }
+}
+
+template <class F>
+    requires(F::kUnit == 256)
+void set_gemv(Kernels& table, FormatSlot slot, const char* name) {
+    MatmulKernels& kernels = table.matmul[static_cast<size_t>(slot)];
+    kernels.gemv = gemv_super<F>;
+    kernels.gemv_name = name;
+}
+
+}  // namespace
+}  // namespace quant
