@@ -98,7 +98,7 @@ class Ours:
 
     def speeds(self, model, tests, depth, threads, kv):
         """The same; and what the machine could do at best, as far as it is known."""
-        command = [QUANT, "bench", "-m", model, "-t", threads, "-r", 1, "-ctk", kv, "-ctv", kv, "--json", "--quiet", "-d", depth] + test_options(tests)
+        command = [QUANT, "bench", "-m", model, "-t", threads, "-r", 1, "--no-mmap", "-ctk", kv, "-ctv", kv, "--json", "--quiet", "-d", depth] + test_options(tests)
         found = {("tg", row["generated"]) if row["generated"] else ("pp", row["prompt"]): row for row in json.loads(output_of(command))}
         return {test: row["median"] for test, row in found.items()}, {test: row.get("limit", 0) for test, row in found.items()}
 

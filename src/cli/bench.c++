@@ -28,7 +28,7 @@ struct BenchOptions {
     KvType k_type = KvType::f16, v_type = KvType::f16;
     std::vector<AdapterChoice> adapters;
     bool exact = false, json = false;
-    LoadMode load = LoadMode::faster;
+    MappedFile::Mode load = MappedFile::Mode::map;
 };
 
 // One line of the result. Either a prompt of `tokens` taken at once or `tokens` generated one by one,
@@ -220,7 +220,7 @@ Status bench_command(Arguments arguments) {
     if (!go_on) return {};
     std::vector<Test> done;
     for (const std::string& path : given.models) {
-        LET(model, Model::load(path, mapping_mode(given.load, path)));
+        LET(model, Model::load(path, given.load));
         std::vector<Test> tests = tests_of(given, *model, path);
         if (tests.empty()) return usage_error("nothing to measure: -p and -n are both 0");
         Progress progress("bench " + escaped(path), "runs", tests.size() * static_cast<uint64_t>(given.repetitions));

@@ -173,7 +173,7 @@ Status say_stats(const RunOptions& given, const Session& session, const Figures&
 }
 
 Result<std::unique_ptr<Session>> open_session(const RunOptions& given, std::string* context_origin) {
-    LET(model, Model::load(given.model, mapping_mode(given.load, given.model)));
+    LET(model, Model::load(given.model, given.load));
     TRY(check_logit_bias(given.sampler, model->config().vocab));
     SessionOptions options;
     options.context = choose_context(given, model->config(), context_origin);

@@ -182,7 +182,7 @@ void add_foreign_options(Options& options, std::vector<std::string>* ignored) {
     take("--no-op-offload", "", "operations on the CPU");
     take("-cmoe --cpu-moe", "", "experts on the CPU");
     take("--mlock", "", "model locked in memory");
-    options.call_flag("--simple-io --jinja --no-warmup --no-perf --no-context-shift --mmap --display-prompt",
+    options.call_flag("--simple-io --jinja --no-warmup --no-perf --no-context-shift --display-prompt",
                       "what is done anyway", [] { return Status{}; });
 }
 

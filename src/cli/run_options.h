@@ -27,7 +27,7 @@ struct RunOptions {
     int64_t batch = 512;
     int64_t threads = 0;            // 0: default_threads()
     int64_t seed = -1;              // -1: from the clock
-    LoadMode load = LoadMode::faster;
+    MappedFile::Mode load = MappedFile::Mode::map;
     bool ignore_eos = false, exact = false, special = false;
     bool display_prompt = true, verbose_prompt = false, json = false, stats = false;
     bool chat = false;              // -cnv, or no prompt

@@ -3,11 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <memory>
 
 #include "base/log.h"
-#include "base/memory.h"
 #include "base/threads.h"
 
 namespace quant {
@@ -95,24 +93,15 @@ Status parse_activations(const std::string& text, ActivationForm* out) {
     return {};
 }
 
-void add_load_mode(Options& options, LoadMode* target) {
-    const auto sets = [&](const char* name, const char* help, LoadMode mode) {
+void add_load_mode(Options& options, MappedFile::Mode* target) {
+    const auto sets = [&](const char* name, const char* help, MappedFile::Mode mode) {
         options.call_flag(name, help, [=] {
             *target = mode;
             return Status{};
         });
     };
-    sets("--mmap", "map the model: starts sooner, memory is shared with others that do", LoadMode::map);
-    sets("--no-mmap", "read the model into memory: up to a third faster; the default where there is plenty", LoadMode::read);
-}
-
-MappedFile::Mode mapping_mode(LoadMode mode, const std::string& path) {
-    if (mode != LoadMode::faster) return mode == LoadMode::map ? MappedFile::Mode::map : MappedFile::Mode::read;
-    constexpr uint64_t kLeast = uint64_t{64} << 20;  // smaller ones fit the caches anyhow
-    std::error_code unknown;
-    const uint64_t bytes = std::filesystem::file_size(path, unknown);
-    const bool split = path.find("-of-") != std::string::npos;  // the other files are not known yet
-    return !unknown && !split && bytes >= kLeast && bytes <= memory_to_spare() / 2 ? MappedFile::Mode::read : MappedFile::Mode::map;
+    sets("--mmap", "map the model: starts at once, memory is shared with others that do (default)", MappedFile::Mode::map);
+    sets("--no-mmap", "read the model into huge pages first: for long texts, up to a tenth faster", MappedFile::Mode::read);
 }
 
 void add_adapters(Options& options, std::vector<AdapterChoice>* chosen) {

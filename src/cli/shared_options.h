@@ -28,11 +28,8 @@ const char* kv_type_name(KvType type);
 // "int4", one scale per token, "int4,g32", one per 32 values, or "int8,static", from the model's file; 2 to 8 bits.
 Status parse_activations(const std::string& text, ActivationForm* out);
 
-// --mmap and --no-mmap. faster: a model of one file is read, so that it lies in huge pages, where it is large enough to matter
-// and takes at most half of the memory to be had; others are mapped.
-enum class LoadMode { faster, map, read };
-void add_load_mode(Options& options, LoadMode* target);
-MappedFile::Mode mapping_mode(LoadMode mode, const std::string& path);
+// --mmap and --no-mmap.
+void add_load_mode(Options& options, MappedFile::Mode* target);
 
 struct AdapterChoice {
     std::string path;
