@@ -56,6 +56,7 @@ $(BUILD)/tests/unit/%.o: LEVEL = -O1
 ifneq ($(filter x86_64 amd64 i686,$(CPU)),)
 $(BUILD)/src/formats/avx2%.o: ISA = -mavx2
 $(BUILD)/src/kernels/avx2%.o: ISA = -mavx2 -mfma -mf16c
+$(BUILD)/src/kernels/avxvnni%.o: ISA = -mavxvnni -mavx2 -mfma -mf16c
 $(BUILD)/src/kernels/avx512%.o: ISA = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c
 endif
 ifneq ($(filter aarch64 arm64,$(CPU)),)

@@ -5,7 +5,7 @@
 # usage: scripts/check-isa.sh BUILD-FOLDER (needs objdump and nm; x86-64 only)
 set -eu
 build=$1
-wide='^.*/src/(kernels|formats)/(avx2|avx512)[^/]*$'
+wide='^.*/src/(kernels|formats)/(avx2|avxvnni|avx512)[^/]*$'
 objects=$(find "$build" -name '*.c++.o' -not -path '*/tests/*' -not -path '*/asan/*' -not -path '*/ubsan/*' -not -path '*/tsan/*' |
     grep -E '/(src|convert|models)/|/quant\.c\+\+\.o$')
 [ -n "$objects" ] || { echo "no objects in $build" >&2; exit 1; }

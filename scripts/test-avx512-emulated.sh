@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests the AVX-512 table on a processor without AVX-512: its files are compiled against SIMDe (package libsimde-dev), the
-# rest of the kernels as usual, and the kernel tests run with that table. Prints their `ok` / `FAIL` lines, exits 1 on any
+# Tests the AVX-VNNI and AVX-512 tables on a processor without either: their files are compiled against SIMDe (package
+# libsimde-dev), the rest of the kernels as usual, and the kernel tests run with those tables. Prints their `ok` / `FAIL` lines, exits 1 on any
 # failure and 77 where SIMDe is absent. Working folder: ${BUILD:-build}/avx512-emulated.
 set -eu
 export QUANT_EMULATED=1 # fewer shapes of each format
@@ -19,7 +19,7 @@ programs="kernels operations"
     for source in $sources $(for p in $programs; do echo "tests/unit/$p.c++"; done); do
         case $source in
             # SIMDe turns each intrinsic into many instructions: optimising that fully takes minutes.
-            src/kernels/avx512*) isa="-isystem tests/emulated -mavx2 -mfma -mf16c -w -Wno-psabi -O1" ;;
+            src/kernels/avx512* | src/kernels/avxvnni*) isa="-isystem tests/emulated -mavx2 -mfma -mf16c -w -Wno-psabi -O1" ;;
             src/kernels/avx2*) isa="-mavx2 -mfma -mf16c" ;;
             *) isa="" ;;
         esac

@@ -61,7 +61,7 @@ void gemv_fp8(const MatmulArgs& args) {
 }  // namespace
 
 void fill_avx2_affine(Kernels& table) {
-    QUANT_SET_AFFINE(table, Avx2, "avx2");
+    set_affine<Avx2>(table);
     const auto set = [&](FormatSlot slot, MatmulFn gemv, const char* gemv_name, const char* gemm_name) {
         table.matmul[static_cast<size_t>(slot)] = {gemv, table.matmul_exact, 3, gemv_name, gemm_name};
     };

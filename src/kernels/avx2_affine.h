@@ -1,5 +1,5 @@
-// The affine formats, L4 and the eight-bit floats (formats/affine.h, formats/blocks.h) for AVX2 and (with
-// QUANT_KERNELS_VNNI) AVX-512: codes of 32 weights to bytes, one activation row, and panels for many. One copy per number
+// The affine formats, L4 and the eight-bit floats (formats/affine.h, formats/blocks.h) for AVX2, AVX-VNNI
+// and AVX-512: codes of 32 weights to bytes, one activation row, and panels for many. One copy per number
 // of bits: groups, rows and zero points are parameters at run time. Everything in an unnamed namespace.
 //
 // A weight is step * (code - center) + base (affine_line()), a product step * dot + (base - step * center) * sum of x.
@@ -155,6 +155,11 @@ constexpr PanelKind affine_kind() {
     PanelKind kind;
     kind.minimum = true;
     kind.is_signed = style == Style::pairs16 && C::kMax == 128;
+    if (style == Style::sums32) {
+        kind.in_32 = true;
+        kind.steps = 8;
+        kind.center = C::kMax == 128 ? 128 : 0;
+    }
     return style == Style::pairs16 && !kind.is_signed ? summed_in_16(kind, C::kMax, 0) : kind;
 }
 
@@ -162,7 +167,7 @@ constexpr PanelKind affine_kind() {
 template <class C, Style style>
 inline void unpack_affine(const AffineLayout& layout, const uint8_t* row, int64_t k, int groups, RowPart& part) {
     constexpr bool kRaised = C::kMax == 128 && style == Style::sums32;
-    constexpr int kShift = kRaised ? -128 : affine_kind<C, style>().center;
+    constexpr int kShift = affine_kind<C, style>().center - (kRaised ? 128 : 0);
     auto* scale = reinterpret_cast<float*>(&part.scale);
     auto* minimum = reinterpret_cast<float*>(part.minimum);
     const int per = layout.group ? layout.group / 32 : groups;
@@ -232,24 +237,19 @@ void gemm_q8_row_o(const MatmulArgs& args) {
     add_kept(args, [](const uint8_t* at) { return half_at(at); });
 }
 
-// ISA is a string: "avx2".
-#define QUANT_SET_AFFINE(table, Engine, ISA)                                                                          \
-    do {                                                                                                              \
-        const auto affine_slot = [](size_t index) { return static_cast<FormatSlot>(static_cast<size_t>(FormatSlot::affine) + index); }; \
-        for (size_t i = 0; i < 8; ++i) {                                                                              \
-            set_affine<Engine, AffineCodes<1>>(table, affine_slot(i), "gemv_a1_q8_" ISA, "gemm_a1_q8_" ISA);          \
-            set_affine<Engine, AffineCodes<2>>(table, affine_slot(8 + i), "gemv_a2_q8_" ISA, "gemm_a2_q8_" ISA);      \
-            set_affine<Engine, AffineCodes<3>>(table, affine_slot(16 + i), "gemv_a3_q8_" ISA, "gemm_a3_q8_" ISA);     \
-            set_affine<Engine, AffineCodes<4>>(table, affine_slot(24 + i), "gemv_a4_q8_" ISA, "gemm_a4_q8_" ISA);     \
-            set_affine<Engine, AffineCodes<5>>(table, affine_slot(32 + i), "gemv_a5_q8_" ISA, "gemm_a5_q8_" ISA);     \
-            set_affine<Engine, AffineCodes<6>>(table, affine_slot(40 + i), "gemv_a6_q8_" ISA, "gemm_a6_q8_" ISA);     \
-            set_affine<Engine, AffineCodes<7>>(table, affine_slot(48 + i), "gemv_a7_q8_" ISA, "gemm_a7_q8_" ISA);     \
-            set_affine<Engine, AffineCodes<8>>(table, affine_slot(56 + i), "gemv_a8_q8_" ISA, "gemm_a8_q8_" ISA);     \
-        }                                                                                                             \
-        set_affine<Engine, L4Codes>(table, FormatSlot::l4, "gemv_l4_q8_" ISA, "gemm_l4_q8_" ISA);                     \
-        table.matmul[static_cast<size_t>(FormatSlot::q8_row_o)] = {gemv_q8_row_o, gemm_q8_row_o<Engine>, 2,           \
-                                                                   "gemv_q8_row_o_q8_" ISA, "gemm_q8_row_o_q8_" ISA}; \
-    } while (0)
+template <class Engine>
+void set_affine(Kernels& table) {
+    const auto slot = [](size_t index) { return static_cast<FormatSlot>(static_cast<size_t>(FormatSlot::affine) + index); };
+    for (size_t i = 0; i < 8; ++i) {
+#define SET(bits) \
+    set_affine<Engine, AffineCodes<bits>>(table, slot(8 * (bits - 1) + i), "gemv_a" #bits "_q8_" QUANT_KERNELS_ISA, "gemm_a" #bits "_q8_" QUANT_KERNELS_ISA);
+        SET(1) SET(2) SET(3) SET(4) SET(5) SET(6) SET(7) SET(8)
+#undef SET
+    }
+    set_affine<Engine, L4Codes>(table, FormatSlot::l4, "gemv_l4_q8_" QUANT_KERNELS_ISA, "gemm_l4_q8_" QUANT_KERNELS_ISA);
+    table.matmul[static_cast<size_t>(FormatSlot::q8_row_o)] = {gemv_q8_row_o, gemm_q8_row_o<Engine>, 2, "gemv_q8_row_o_q8_" QUANT_KERNELS_ISA,
+                                                               "gemm_q8_row_o_q8_" QUANT_KERNELS_ISA};
+}
 
 }  // namespace
 }  // namespace quant

@@ -1,4 +1,4 @@
-// Block formats times one activation row, straight from the stored layout, for AVX2 and (with QUANT_KERNELS_VNNI) AVX-512.
+// Block formats times one activation row, straight from the stored layout, for AVX2, AVX-VNNI and AVX-512.
 // Bound by memory: the aim is to read each block once, with few enough instructions that the reading never waits. One row
 // at a time: four rows side by side shared the loads of the activation but ran out of registers, and were three times slower.
 //
@@ -33,8 +33,8 @@ inline __m256i dot_pairs(__m256i w, __m256i x) {
 template <class F>
 inline __m256 dot_lanes(__m256i w, __m256i x) {
 #if defined(QUANT_KERNELS_VNNI)
-    if constexpr (F::kMax == 128) return _mm256_cvtepi32_ps(_mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_abs_epi8(w), _mm256_sign_epi8(x, w)));
-    return _mm256_cvtepi32_ps(_mm256_dpbusd_epi32(_mm256_setzero_si256(), w, x));
+    if constexpr (F::kMax == 128) return _mm256_cvtepi32_ps(dot_bytes(_mm256_setzero_si256(), _mm256_abs_epi8(w), _mm256_sign_epi8(x, w)));
+    return _mm256_cvtepi32_ps(dot_bytes(_mm256_setzero_si256(), w, x));
 #else
     return _mm256_cvtepi32_ps(_mm256_madd_epi16(dot_pairs<F>(w, x), constant(_mm256_set1_epi16(1))));
 #endif

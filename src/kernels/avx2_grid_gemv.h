@@ -1,4 +1,4 @@
-// Code-book blocks times one activation row, for AVX2 and (with QUANT_KERNELS_VNNI) AVX-512. What bounds them is
+// Code-book blocks times one activation row, for AVX2, AVX-VNNI and AVX-512. What bounds them is
 // looking up points, not memory: signs go to the activations, so that points meet them as they are. A block's indices,
 // signs and scales take a chain of some forty cycles to make; they are made while the block before is being multiplied,
 // a quarter faster.
@@ -8,6 +8,8 @@
 
 #include "kernels/avx2_super_gemv.h"
 #include "kernels/avx2_grid_unpack.h"
+#include "kernels/avx2_panel.h"
+#include "kernels/block_formats.h"
 
 namespace quant {
 namespace {
@@ -22,17 +24,17 @@ struct Stage {
     float unit;       // of the factors
 };
 
-// int16 of groups, the same in both halves -> of halves of groups, in order.
-inline __m256i each_twice(__m256i v) { return _mm256_blend_epi32(_mm256_unpacklo_epi16(v, v), _mm256_unpackhi_epi16(v, v), 0xf0); }
-
 // The scales of halves of groups, in order.
 template <class F>
 inline __m256i scales_of_halves(const uint8_t* b) {
     if constexpr (requires { F::scales32(b); }) {
         const __m256i scales = F::scales32(b);
         return _mm256_or_si256(scales, _mm256_slli_epi32(scales, 16));
+    } else if constexpr (requires { F::words_of_halves(b); }) {
+        return F::scales_of(F::words_of_halves(b));
     } else if constexpr (F::kGroup == 32) {
-        return each_twice(F::scales16(b));
+        const __m256i scales = F::scales16(b);  // the same in both halves
+        return _mm256_blend_epi32(_mm256_unpacklo_epi16(scales, scales), _mm256_unpackhi_epi16(scales, scales), 0xf0);
     } else {
         return F::scales16(b);
     }
@@ -44,7 +46,7 @@ inline void stage_block(const uint8_t* b, const UnitOfX& x, Stage<F>& out) {
     out.unit = (F::kHalved ? 64.0f : 128.0f) * F::scale(b) * x.unit;
     out.factors = _mm256_mulhrs_epi16(_mm256_slli_epi16(scales_of_halves<F>(b), 8), x.multiples[0]);
     if constexpr (F::kMinimum) {
-        const __m256i eighths = _mm256_madd_epi16(out.factors, _mm256_mullo_epi16(x.sums, each_twice(F::eighths16(b))));
+        const __m256i eighths = _mm256_madd_epi16(out.factors, _mm256_mullo_epi16(x.sums, F::eighths_of(F::words_of_halves(b))));
         out.taken = _mm256_mul_ps(_mm256_cvtepi32_ps(eighths), _mm256_set1_ps(0.125f * out.unit));
     } else if constexpr (!F::kSigned) {
         out.start = _mm256_mullo_epi32(_mm256_madd_epi16(out.factors, x.sums), _mm256_set1_epi32(-F::kOffset));
@@ -109,6 +111,15 @@ void set_gemv_grid(Kernels& table, FormatSlot slot, const char* name) {
     MatmulKernels& kernels = table.matmul[static_cast<size_t>(slot)];
     kernels.gemv = gemv_grid<F>;
     kernels.gemv_name = name;
+}
+
+template <class Engine>
+void set_grid(Kernels& table) {
+#define SET(F, slot)                                                                       \
+    set_gemv_grid<F>(table, FormatSlot::slot, "gemv_" #slot "_q8_" QUANT_KERNELS_ISA);     \
+    set_gemm<Engine, F>(table, FormatSlot::slot, "gemm_" #slot "_q8_" QUANT_KERNELS_ISA);
+    QUANT_GRID_BLOCKS(SET)
+#undef SET
 }
 
 }  // namespace

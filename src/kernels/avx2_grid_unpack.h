@@ -17,7 +17,7 @@ inline __m128i load64_low(const void* at) { return _mm_loadl_epi64(static_cast<c
 
 // The signs of a block, or other bits: one for each weight.
 struct Signs {
-#if defined(QUANT_KERNELS_VNNI)
+#if defined(QUANT_KERNELS_AVX512)
     alignas(32) uint32_t of_group[8];
 #else
     __m256i halves;  // two bytes of each group in the low half, two in the high one
@@ -26,7 +26,7 @@ struct Signs {
 
 inline Signs signs_of_halves(__m256i halves) {
     Signs out;
-#if defined(QUANT_KERNELS_VNNI)
+#if defined(QUANT_KERNELS_AVX512)
     const __m128i first = _mm256_castsi256_si128(halves), second = _mm256_extracti128_si256(halves, 1);
     store256(out.of_group, _mm256_set_m128i(_mm_unpackhi_epi16(first, second), _mm_unpacklo_epi16(first, second)));
 #else
@@ -42,7 +42,7 @@ inline __m256i halves_of(__m256i bytes) {
     return _mm256_permute4x64_epi64(_mm256_shuffle_epi8(bytes, words), 0xd8);
 }
 inline Signs signs_of(__m256i bytes) {
-#if defined(QUANT_KERNELS_VNNI)
+#if defined(QUANT_KERNELS_AVX512)
     Signs out;
     store256(out.of_group, bytes);
     return out;
@@ -60,7 +60,7 @@ inline __m256i spread_bytes(__m256i halves, int group) {
 
 // x with the sign of each byte turned where its bit is set. `group` is a constant once the caller's loop is unrolled.
 inline __m256i with_signs(__m256i x, const Signs& signs, int group) {
-#if defined(QUANT_KERNELS_VNNI)
+#if defined(QUANT_KERNELS_AVX512)
     return _mm256_mask_mov_epi8(x, signs.of_group[group], _mm256_sub_epi8(_mm256_setzero_si256(), x));
 #else
     // With all bits but the wanted one set a byte is 255, or 255 - 2^i; adding 129 (130 for i = 7) makes the first
@@ -324,16 +324,19 @@ struct IQ1_S : GridBlock {
     static void all_codes(const uint8_t* b, __m256i* out) { unsigned_codes<IQ1_S>(b, out); }
     static float scale(const uint8_t* b) { return half_at(b); }
     static float min_scale(const uint8_t* b) { return half_at(b) * 0.125f; }
-    static __m256i scales16(const uint8_t* b) {
-        const __m256i words = _mm256_broadcastsi128_si256(load128(b + 34));
-        return odd(_mm256_and_si256(_mm256_srli_epi16(words, 12), _mm256_set1_epi16(7)));
-    }
-    // 1 - delta in eighths, 7, or 9 where bit 15 says so, of groups and repeated.
-    static __m256i eighths16(const uint8_t* b) {
-        const __m256i sign = _mm256_srai_epi16(_mm256_broadcastsi128_si256(load128(b + 34)), 15);
+    static __m256i scales_of(__m256i words) { return odd(_mm256_and_si256(_mm256_srli_epi16(words, 12), _mm256_set1_epi16(7))); }
+    // 1 - delta in eighths: 7, or 9 where bit 15 says so.
+    static __m256i eighths_of(__m256i words) {
+        const __m256i sign = _mm256_srai_epi16(words, 15);
         return _mm256_sub_epi16(_mm256_set1_epi16(7), _mm256_add_epi16(sign, sign));
     }
-    static __m256i minima16(const uint8_t* b) { return _mm256_mullo_epi16(scales16(b), eighths16(b)); }
+    static __m256i words(const uint8_t* b) { return _mm256_broadcastsi128_si256(load128(b + 34)); }
+    static __m256i words_of_halves(const uint8_t* b) {
+        const __m128i each = load128(b + 34);
+        return _mm256_set_m128i(_mm_unpackhi_epi16(each, each), _mm_unpacklo_epi16(each, each));
+    }
+    static __m256i scales16(const uint8_t* b) { return scales_of(words(b)); }
+    static __m256i minima16(const uint8_t* b) { return _mm256_mullo_epi16(scales16(b), eighths_of(words(b))); }
 };
 
 struct IQ1_M : GridBlock {  // codes are eighths: 8 * (level - 1) +- 1, raised by 9

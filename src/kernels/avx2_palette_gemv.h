@@ -1,7 +1,11 @@
-// Palettes of single levels times one activation row, straight from the stored blocks, for AVX2 and (with
-// QUANT_KERNELS_VNNI) AVX-512. Those of pairs and fours are staged (avx2_staged.h), as are all in products with many rows.
-// Included behind avx2_level_unpack.h and avx2_gemv.h, everything in an unnamed namespace.
+// Palettes of single levels times one activation row, straight from the stored blocks, for AVX2, AVX-VNNI
+// and AVX-512. Those of pairs and fours are staged (avx2_staged.h), as are all in products with many rows.
+// Everything in an unnamed namespace.
 #pragma once
+
+#include "kernels/avx2_level_unpack.h"
+#include "kernels/avx2_staged.h"
+#include "kernels/block_formats.h"
 
 #include "kernels/avx2_gemv.h"
 #include "kernels/avx2_level_unpack.h"
@@ -73,6 +77,25 @@ inline void set_palette_gemv(Kernels& table) {
     set(FormatSlot::pal4, gemv_palette<4, false>);
     set(FormatSlot::pal6, gemv_palette<6, false>);
     set(FormatSlot::pal4_i8, gemv_palette<4, true>);
+}
+
+// All own formats with levels in a table.
+template <class Engine>
+void set_levels(Kernels& table) {
+#define SET(F, slot)                                                                   \
+    set_gemv<F>(table, FormatSlot::slot, "gemv_" #slot "_q8_" QUANT_KERNELS_ISA);      \
+    set_gemm<Engine, F>(table, FormatSlot::slot, "gemm_" #slot "_q8_" QUANT_KERNELS_ISA);
+    QUANT_LEVEL_BLOCKS(SET)
+#undef SET
+#define SET(Stage, slot)                                                                      \
+    set_gemv_staged<Stage>(table, FormatSlot::slot, "gemv_" #slot "_q8_" QUANT_KERNELS_ISA);  \
+    set_gemm_staged<Engine, Stage>(table, FormatSlot::slot, "gemm_" #slot "_q8_" QUANT_KERNELS_ISA);
+    QUANT_LEVEL_STAGES(SET)
+#undef SET
+    set_palette_gemv(table);
+    // 256 levels are finer than int8: the exact product serves.
+    table.matmul[static_cast<size_t>(FormatSlot::pal8)] = {table.matmul_exact, table.matmul_exact, 2, "gemv_pal8_f32_" QUANT_KERNELS_ISA,
+                                                           "gemm_pal8_f32_" QUANT_KERNELS_ISA};
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // The panel of the x86 products with many activation rows: 16 weight rows and a chunk of columns, decoded once, with the
-// loops over panels. Included by the AVX2 and AVX-512 files, which bring the inner loop; everything in an unnamed namespace.
+// loops over panels. Included by the AVX2, AVX-VNNI and AVX-512 files, which bring the inner loop; everything in an unnamed namespace.
 //
 // Panel: codes [k / 4][16 rows][4 consecutive k], so that a 32-bit lane is a row and no sum across lanes is needed: four
 // activation bytes are broadcast against 16 rows. AVX2 keeps signed codes as int16, two to a lane.
@@ -7,6 +7,7 @@
 #pragma once
 
 #include "kernels/avx2_unpack.h"
+#include "kernels/block_formats.h"
 
 namespace quant {
 namespace {
@@ -34,7 +35,8 @@ struct PanelKind {
     bool minimum = false;         // each group has one
     bool integer_scales = false;  // scale16 holds integers, scale the super-block's
     bool float_scales = false;    // scale16 holds floats, scale is not used
-    int steps = 0;                // pairs16, unsigned codes: steps of four k that stay in int16
+    bool in_32 = false;           // sums32
+    int steps = 0;                // unsigned codes: steps of four k in a run, for pairs16 those that stay in int16
     int center = 0;               // likewise: sums are of (code - center) * x
     constexpr bool per16() const { return integer_scales || float_scales; }
     // For the loop itself it only matters whether there is a center.
@@ -80,7 +82,10 @@ struct Traits {
         if constexpr (F::kSuper) super16 = F::kGroup == 16;
         if (style == Style::sums32) {
             kind.float_scales = F::kScalePer16 || super16;
-            kind.minimum = true;
+            kind.minimum = F::kMinimum;
+            kind.in_32 = true;
+            kind.steps = kind.float_scales ? 4 : 8;
+            kind.center = kRaised ? 128 : F::kOffset;
             return kind;
         }
         kind.integer_scales = super16;
@@ -90,7 +95,7 @@ struct Traits {
         return kind.is_signed ? kind : summed_in_16(kind, F::kMax, F::kOffset);
     }();
     // The minimum in the panel: the format's own and this many scales.
-    static constexpr int kShift = kRaised ? -128 : kKind.center - F::kOffset;
+    static constexpr int kShift = kKind.center - F::kOffset - (kRaised ? 128 : 0);
     static_assert(kKind.minimum || kShift == 0);
 };
 
@@ -355,6 +360,13 @@ void set_gemm(Kernels& table, FormatSlot slot, const char* name) {
     kernels.gemm = gemm<Engine, F>;
     kernels.gemm_name = name;
     kernels.gemm_min_rows = 2;
+}
+
+template <class Engine>
+void set_stock_gemm(Kernels& table) {
+#define SET(F, slot) set_gemm<Engine, F>(table, FormatSlot::slot, "gemm_" #slot "_q8_" QUANT_KERNELS_ISA);
+    QUANT_STOCK_BLOCKS(SET)
+#undef SET
 }
 
 }  // namespace

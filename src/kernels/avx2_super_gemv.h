@@ -1,4 +1,4 @@
-// Blocks of 256 weights times one activation row, for AVX2 and (with QUANT_KERNELS_VNNI) AVX-512. Within a block the scales are
+// Blocks of 256 weights times one activation row, for AVX2, AVX-VNNI and AVX-512. Within a block the scales are
 // integers: those of the activations' groups become multiples of one unit, so that a block is one sum in int32 with one
 // conversion at its end instead of eight.
 //
@@ -9,6 +9,7 @@
 #pragma once
 
 #include "kernels/avx2_gemv.h"
+#include "kernels/block_formats.h"
 
 namespace quant {
 namespace {
@@ -109,7 +110,7 @@ inline __m256i bytes_up(__m256i bytes) {
 
 inline __m256i add_products(__m256i sum, __m256i pairs, __m256i factors) {
 #if defined(QUANT_KERNELS_VNNI)
-    return _mm256_dpwssd_epi32(sum, pairs, factors);
+    return dot_words(sum, pairs, factors);
 #else
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, factors));
 #endif
@@ -231,6 +232,12 @@ void set_gemv(Kernels& table, FormatSlot slot, const char* name) {
     MatmulKernels& kernels = table.matmul[static_cast<size_t>(slot)];
     kernels.gemv = gemv_super<F>;
     kernels.gemv_name = name;
+}
+
+inline void set_stock_gemv(Kernels& table) {
+#define SET(F, slot) set_gemv<F>(table, FormatSlot::slot, "gemv_" #slot "_q8_" QUANT_KERNELS_ISA);
+    QUANT_STOCK_BLOCKS(SET)
+#undef SET
 }
 
 }  // namespace

@@ -12,6 +12,18 @@
 #include "formats/blocks.h"
 #include "kernels/tables.h"
 
+// A file of AVX-VNNI or AVX-512 says so before it includes these headers.
+#if defined(QUANT_KERNELS_AVX512)
+#define QUANT_KERNELS_ISA "avx512"
+#elif defined(QUANT_KERNELS_AVXVNNI)
+#define QUANT_KERNELS_ISA "avxvnni"
+#else
+#define QUANT_KERNELS_ISA "avx2"
+#endif
+#if defined(QUANT_KERNELS_AVX512) || defined(QUANT_KERNELS_AVXVNNI)
+#define QUANT_KERNELS_VNNI 1
+#endif
+
 namespace quant {
 namespace {
 
@@ -21,6 +33,13 @@ inline __m256i constant(__m256i v) {
     asm("" : "+x"(v));
     return v;
 }
+#if defined(QUANT_KERNELS_AVX512)
+inline __m256i dot_bytes(__m256i sum, __m256i u8, __m256i s8) { return _mm256_dpbusd_epi32(sum, u8, s8); }
+inline __m256i dot_words(__m256i sum, __m256i a16, __m256i b16) { return _mm256_dpwssd_epi32(sum, a16, b16); }
+#elif defined(QUANT_KERNELS_AVXVNNI)
+inline __m256i dot_bytes(__m256i sum, __m256i u8, __m256i s8) { return _mm256_dpbusd_avx_epi32(sum, u8, s8); }
+inline __m256i dot_words(__m256i sum, __m256i a16, __m256i b16) { return _mm256_dpwssd_avx_epi32(sum, a16, b16); }
+#endif
 inline __m256i load256(const void* at) { return _mm256_loadu_si256(static_cast<const __m256i*>(at)); }
 inline __m128i load128(const void* at) { return _mm_loadu_si128(static_cast<const __m128i*>(at)); }
 inline uint16_t load16(const void* at) {

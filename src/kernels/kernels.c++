@@ -34,6 +34,7 @@ struct Isa {
 constexpr Isa kIsas[] = {
     {"scalar", [](const CpuFeatures&) { return true; }, fill_scalar},
     {"avx2", [](const CpuFeatures& cpu) { return cpu.avx2; }, QUANT_X86(fill_avx2)},
+    {"avxvnni", [](const CpuFeatures& cpu) { return cpu.avx_vnni; }, QUANT_X86(fill_avxvnni)},
     {"avx512", [](const CpuFeatures& cpu) { return cpu.avx512 && cpu.avx512_vnni; }, QUANT_X86(fill_avx512)},
     {"neon", [](const CpuFeatures& cpu) { return cpu.neon; }, QUANT_ARM(fill_neon)},
     {"neon_dotprod", [](const CpuFeatures& cpu) { return cpu.dotprod; }, QUANT_ARM(fill_neon_dotprod)},

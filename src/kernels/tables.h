@@ -10,6 +10,7 @@ namespace quant {
 void fill_scalar(Kernels& table);
 #if defined(__x86_64__)
 void fill_avx2(Kernels& table);
+void fill_avxvnni(Kernels& table);
 void fill_avx512(Kernels& table);
 #elif defined(__aarch64__)
 void fill_neon(Kernels& table);

@@ -1,4 +1,4 @@
-// Takes the place of src/base/cpu.c++ in the emulated build: claims AVX-512, so that its table is chosen and tested.
+// Takes the place of src/base/cpu.c++ in the emulated build: claims AVX-VNNI and AVX-512, so that their tables are tested.
 #include "base/cpu.h"
 
 namespace quant {
@@ -6,12 +6,12 @@ namespace quant {
 const CpuFeatures& cpu_features() {
     static const CpuFeatures features = [] {
         CpuFeatures f;
-        f.avx2 = f.avx512 = f.avx512_vnni = true;
+        f.avx2 = f.avx_vnni = f.avx512 = f.avx512_vnni = true;
         return f;
     }();
     return features;
 }
 
-std::string cpu_name() { return "emulated AVX-512"; }
+std::string cpu_name() { return "emulated AVX-VNNI and AVX-512"; }
 
 }  // namespace quant

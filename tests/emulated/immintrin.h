@@ -1,5 +1,5 @@
-// Stands in front of the compiler's <immintrin.h> when the AVX-512 kernels are built for a processor without AVX-512:
-// the intrinsics become SIMDe's functions in terms of what the processor has. Used by scripts/test-avx512-emulated.sh only.
+// Stands in front of the compiler's <immintrin.h> when the AVX-512 and AVX-VNNI kernels are built for a processor without
+// them: the intrinsics become SIMDe's functions in terms of what the processor has. Used by scripts/test-avx512-emulated.sh only.
 #pragma once
 
 #include_next <immintrin.h>
@@ -74,8 +74,21 @@ inline __m512 shuffle_f32x4(__m512 a, __m512 b, int order) {
     return cast<__m512>(out);
 }
 
+// VPDPBUSD and VPDPWSSD without saturation, VEX-coded.
+inline __m256i dpbusd(__m256i sum, __m256i unsigned_bytes, __m256i signed_bytes) {
+    struct Lanes { int at[8]; };
+    struct Bytes { unsigned char at[32]; };
+    auto out = cast<Lanes>(sum);
+    const auto u = cast<Bytes>(unsigned_bytes), s = cast<Bytes>(signed_bytes);
+    for (int i = 0; i < 32; ++i) out.at[i / 4] += u.at[i] * static_cast<signed char>(s.at[i]);
+    return cast<__m256i>(out);
+}
+inline __m256i dpwssd(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+
 }  // namespace emulated
 
+#define _mm256_dpbusd_avx_epi32(sum, u, s) emulated::dpbusd(sum, u, s)
+#define _mm256_dpwssd_avx_epi32(sum, a, b) emulated::dpwssd(sum, a, b)
 #define _mm512_cvtepi32_ps(v) emulated::cvtepi32_ps(v)
 #define _mm512_cvtepu16_epi32(v) emulated::cvtepu16_epi32(v)
 #define _mm512_cvtph_ps(v) emulated::cvtph_ps(v)

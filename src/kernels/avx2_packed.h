@@ -1,0 +1,103 @@
+// Activations as the inner loops of the x86 products with many rows want them. Included by the AVX2, AVX-VNNI and AVX-512
+// files, everything in an unnamed namespace.
+#pragma once
+
+#include "kernels/avx2_panel.h"
+
+namespace quant {
+namespace {
+
+// Activations of a tile of `columns` rows, one group of 32 after the other, so that a single pointer walks through them:
+// kSteps times the four codes (or two widened ones) of each row, kStarts times what each row's runs of steps start at, then
+// each row's scale, then each row's sum or both sums.
+template <PanelKind kind>
+struct Packed {
+    static constexpr int kSteps = kind.is_signed ? 16 : 8;
+    static constexpr int kStarts = kind.center ? 8 / kind.steps : 0;
+    static constexpr int kSums = !kind.minimum ? 0 : kind.per16() ? 2 : 1;
+    static constexpr int kWords = kSteps + kStarts + 1 + kSums;  // per row and group
+};
+
+struct alignas(32) Words8 {
+    int32_t of[8][8];
+};
+// Word i of 8 rows: one(row) makes 8 words of it.
+template <class One>
+inline Words8 turned(const One& one) {
+    __m256i rows[8];
+    for (int64_t i = 0; i < 8; ++i) rows[i] = one(i);
+    Words8 out;
+    transpose8(rows, reinterpret_cast<uint8_t*>(out.of), 32);
+    return out;
+}
+inline void store8(const int32_t* words, int32_t* out) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_load_si256(reinterpret_cast<const __m256i*>(words)));
+}
+
+// Packs rows [t, t + columns), columns [k, k + count). Always stores 8 words, in ascending order: what is too much is written
+// over by what comes next, or lies within 7 words past the end.
+template <PanelKind kind>
+inline void pack_tile(const Q8Matrix& q, int64_t t, int64_t columns, int64_t k, int64_t count, int32_t* out) {
+    using P = Packed<kind>;
+    const int64_t cols = q.cols;
+    for (int64_t at = k; at < k + count; at += 32, out += P::kWords * columns) {
+        const auto codes = [&](int64_t i) { return load256(q.codes + (t + (i < columns ? i : 0)) * cols + at); };
+        if constexpr (kind.is_signed) {
+            const Words8 even = turned([&](int64_t i) { return _mm256_srai_epi16(_mm256_slli_epi16(codes(i), 8), 8); });
+            const Words8 odd = turned([&](int64_t i) { return _mm256_srai_epi16(codes(i), 8); });
+            for (int i = 0; i < 8; ++i) {
+                store8(even.of[i], out + 2 * i * columns);
+                store8(odd.of[i], out + (2 * i + 1) * columns);
+            }
+        } else {
+            const Words8 words = turned(codes);
+            for (int i = 0; i < 8; ++i) store8(words.of[i], out + i * columns);
+            for (int run = 0; run < P::kStarts; ++run) {
+                __m256i sum = _mm256_setzero_si256();
+                for (int i = run * kind.steps; i < (run + 1) * kind.steps; ++i)
+                    sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_set1_epi8(1), load256(words.of[i])));
+                const __m256i less = _mm256_set1_epi16(-kind.center);
+                const __m256i start = kind.in_32 ? _mm256_madd_epi16(sum, less) : _mm256_mullo_epi16(sum, less);
+                _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + (8 + run) * columns), start);
+            }
+        }
+        auto* rest = reinterpret_cast<float*>(out + (P::kSteps + P::kStarts) * columns);
+        for (int64_t i = 0; i < columns; ++i) {
+            const int64_t first = (t + i) * cols + at;
+            rest[i] = q.scales[first / 32];
+            if constexpr (P::kSums == 1) {
+                rest[columns + i] = q.block_sums[first / 32];
+            } else if constexpr (P::kSums == 2) {
+                rest[columns + i] = q.sums[first / 16];
+                rest[2 * columns + i] = q.sums[first / 16 + 1];
+            }
+        }
+    }
+}
+
+// The part of an engine (avx2_panel.h) that packs the tiles of its place into the scratch.
+template <class Engine>
+struct PackedTiles {
+    template <PanelKind kind>
+    static int32_t* packed_at(const MatmulArgs& args, const Place& at, int64_t t) {
+        auto* packed = reinterpret_cast<int32_t*>(static_cast<uint8_t*>(args.scratch) + kPackedAt);
+        return packed + (t - at.t0) * (at.count / 32) * Packed<kind>::kWords;
+    }
+    template <PanelKind kind>
+    static void prepare(const MatmulArgs& args, const Place& at) {
+        constexpr int64_t kWords = kColumnBlock * Engine::template chunk<kind>() / 32 * Packed<kind>::kWords + 7;
+        static_assert(kPackedAt + kWords * 4 <= static_cast<int64_t>(kMatmulScratch));
+        int64_t columns;
+        for (int64_t t = at.t0; t < at.t1; t += columns) {
+            columns = columns_next(at.t1 - t, Engine::kTile);
+            pack_tile<kind>(*args.xq, t, columns, at.k, at.count, packed_at<kind>(args, at, t));
+        }
+    }
+    template <PanelKind kind>
+    static const int32_t* tile(const MatmulArgs& args, const Place& at, int64_t t) {
+        return packed_at<kind>(args, at, t);
+    }
+};
+
+}  // namespace
+}  // namespace quant

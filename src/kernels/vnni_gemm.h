@@ -1,0 +1,64 @@
+// Block formats times many activation rows with vpdpbusd: four broadcast activation bytes times 16 rows, added in int32, where
+// nothing in between can overflow. It takes unsigned weight codes: signed ones come raised by 128. A center, or those 128, is
+// where a sum starts. Included by AVX-VNNI and AVX-512 files only, everything in an unnamed namespace.
+#pragma once
+
+#include "kernels/avx2_packed.h"
+
+namespace quant {
+namespace {
+
+// Rows16 is 16 numbers of 32 bits and what is done with them, kColumns the most that fit its registers, kKeepsTotals whether twice
+// as many do.
+template <class Rows16, int kColumns>
+struct Vnni : PackedTiles<Vnni<Rows16, kColumns>> {
+    static constexpr Style kStyle = Style::sums32;
+    static constexpr int kTile = kColumns;
+
+    template <PanelKind kind>
+    static constexpr int64_t chunk() {
+        return 1024;  // 16 KiB of codes: half of the first-level cache
+    }
+    // Where registers are few, the sums of integers take them all, and those of floats stay in `out`.
+    template <PanelKind kind, int kCount>
+    static void multiply(const Panel& panel, int64_t groups, const int32_t* x, float (*out)[kRows]) {
+        using P = Packed<kind>;
+        constexpr int kParts = kind.per16() ? 2 : 1, kSteps = 8 / kParts;
+        Rows16 kept[kCount];
+        for (int t = 0; t < kCount; ++t) {
+            kept[t] = Rows16::zero();
+            if (!Rows16::kKeepsTotals) kept[t].store(out[t]);
+        }
+        for (int64_t g = 0; g < groups; ++g, x += P::kWords * kCount) {
+            const int32_t* start = x + P::kSteps * kCount;
+            const auto* xs = reinterpret_cast<const float*>(start + P::kStarts * kCount);
+#pragma GCC unroll 2
+            for (int part = 0; part < kParts; ++part) {
+                const int64_t at = kParts * g + part;
+                Rows16 sum[kCount];
+#pragma GCC unroll 16
+                for (int t = 0; t < kCount; ++t) sum[t] = kind.center ? Rows16::all(start[part * kCount + t]) : Rows16::zero();
+#pragma GCC unroll 8
+                for (int s = 0; s < kSteps; ++s) {
+                    const Rows16 codes = Rows16::load(panel.codes + (8 * g + part * kSteps + s) * 64);
+#pragma GCC unroll 16
+                    for (int t = 0; t < kCount; ++t) sum[t].add_products(codes, x[(part * kSteps + s) * kCount + t]);
+                }
+                const Rows16 scale = Rows16::load(kind.per16() ? static_cast<const void*>(panel.scale16[at]) : panel.scale[at]);
+#pragma GCC unroll 16
+                for (int t = 0; t < kCount; ++t) {
+                    Rows16 total = Rows16::kKeepsTotals ? kept[t] : Rows16::load(out[t]);
+                    total.add_floats(sum[t].as_floats(), scale.times(xs[t]));
+                    if constexpr (kind.minimum) total.add_floats(Rows16::load(panel.minimum[at]), Rows16::all_floats(xs[(1 + part) * kCount + t]));
+                    if constexpr (Rows16::kKeepsTotals) kept[t] = total;
+                    else total.store(out[t]);
+                }
+            }
+        }
+        if constexpr (Rows16::kKeepsTotals)
+            for (int t = 0; t < kCount; ++t) kept[t].store(out[t]);
+    }
+};
+
+}  // namespace
+}  // namespace quant
