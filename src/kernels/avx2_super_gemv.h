@@ -18,18 +18,22 @@ namespace {
 struct alignas(64) UnitOfX {
     __m256i multiples[2];
     __m256i sums;
-    float unit;             // times t is the factor of a group; NaN where an activation was
-    __m256i magnitudes[8];  // of the codes, where weights have a sign
+    float unit;  // times t is the factor of a group; NaN where an activation was
+};
+// And, where weights have a sign, what halves of pairs of groups meet: sign to the weights, magnitude as the other factor.
+struct alignas(64) PairsOfX {
+    __m256i codes[8], magnitudes[8];
 };
 
 // Order of multiples and sums. per32: every multiple twice in four bytes, those of groups 0 to 3 in both halves, then of 4 to 7;
-// per16: all eight in both halves, sums of even and of odd parts in the low and the high half. twice: multiples twice in four
+// per16 and pairs: all eight in both halves, sums of even and of odd parts in the low and the high half. twice: multiples twice in four
 // bytes, in order, and where there is an offset, instead of sums where the lanes start: offset times multiple times sum.
-enum class Layout { per32, per16, twice };
+enum class Layout { per32, per16, pairs, twice };
 
 template <class F>
 constexpr Layout layout_of() {
     if constexpr (!F::kSuper) return Layout::twice;
+    else if constexpr (F::kMax == 128) return Layout::pairs;
     else return F::kGroup == 32 ? Layout::per32 : Layout::per16;
 }
 
@@ -68,7 +72,7 @@ inline void unit_of(const int8_t* codes, const float* scales, UnitOfX& out) {
     if constexpr (layout == Layout::per32) {
         out.multiples[0] = _mm256_permute2x128_si256(twice, twice, 0x00);
         out.multiples[1] = _mm256_permute2x128_si256(twice, twice, 0x11);
-    } else if constexpr (layout == Layout::per16) {
+    } else if constexpr (layout == Layout::per16 || layout == Layout::pairs) {
         out.multiples[0] = _mm256_permute4x64_epi64(_mm256_packs_epi32(m, m), 0x88);
     } else {
         out.multiples[0] = twice;
@@ -76,14 +80,24 @@ inline void unit_of(const int8_t* codes, const float* scales, UnitOfX& out) {
     }
 }
 
+inline void pairs_of(const int8_t* codes, PairsOfX& out) {
+    for (int i = 0; i < 8; i += 2) {
+        const __m256i first = load256(codes + 32 * i), second = load256(codes + 32 * i + 32);
+        out.codes[i] = _mm256_permute2x128_si256(first, second, 0x20);
+        out.codes[i + 1] = _mm256_permute2x128_si256(first, second, 0x31);
+    }
+    for (int i = 0; i < 8; ++i) out.magnitudes[i] = _mm256_abs_epi8(out.codes[i]);
+}
+
+// Fills the scratch with the units of a row, and behind them with its pairs where the format wants them.
 template <class F>
 const UnitOfX* units_of(const int8_t* codes, const float* scales, int64_t cols, void* scratch) {
     auto* out = static_cast<UnitOfX*>(scratch);
+    auto* pairs = reinterpret_cast<PairsOfX*>(out + cols / 256);
     for (int64_t u = 0; u < cols / 256; ++u, codes += 256, scales += 8) {
         unit_of<layout_of<F>(), F::kMinimum, F::kTop, F::kOffset>(codes, scales, out[u]);
         if constexpr (F::kSuper) out[u].unit *= 128;
-        if constexpr (F::kMax == 128)
-            for (int g = 0; g < 8; ++g) out[u].magnitudes[g] = _mm256_abs_epi8(load256(codes + 32 * g));
+        if constexpr (layout_of<F>() == Layout::pairs) pairs_of(codes, pairs[u]);
     }
     return out;
 }
@@ -116,6 +130,29 @@ inline __m256i add_products(__m256i sum, __m256i pairs, __m256i factors) {
 #endif
 }
 
+// Shuffles that repeat int16 g of each half, in memory: the compiler, which must not know it, would make those that find no
+// register anew for every row.
+struct alignas(32) Bytes32 {
+    uint8_t of[32];
+};
+struct Repeats {
+    Bytes32 of[8];
+};
+// int16 step * g of the low half and step * g + more of the high one.
+constexpr Repeats repeats(int step, int more) {
+    Repeats masks{};
+    for (int g = 0; g < 8; ++g)
+        for (int i = 0; i < 32; ++i) masks.of[g].of[i] = static_cast<uint8_t>(2 * (step * g + i / 16 * more) + i % 2);
+    return masks;
+}
+constexpr Repeats kOfGroup = repeats(1, 0), kOfPair = repeats(2, 1);
+
+inline __m256i repeat_of(const Repeats& table, int g) {
+    const Bytes32* masks = table.of;
+    asm("" : "+r"(masks));
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(masks + g));
+}
+
 // The factors of a block's groups, and group g's in all the int16 it multiplies.
 template <class F>
 struct Factors {
@@ -124,6 +161,8 @@ struct Factors {
         if constexpr (layout_of<F>() == Layout::per32) {
             t[0] = _mm256_mulhrs_epi16(bytes_up<0, 0, 1, 2>(scale_bytes), x.multiples[0]);
             t[1] = _mm256_mulhrs_epi16(bytes_up<4, 4, 1, 2>(scale_bytes), x.multiples[1]);
+        } else if constexpr (layout_of<F>() == Layout::pairs) {
+            t[0] = _mm256_mulhrs_epi16(bytes_up<0, 0, 1, 1>(scale_bytes), x.multiples[0]);
         } else {
             t[0] = _mm256_mulhrs_epi16(bytes_up<0, 1, 2, 1>(scale_bytes), x.multiples[0]);
         }
@@ -131,20 +170,24 @@ struct Factors {
     template <int g>
     __m256i of_group() const {
         if constexpr (layout_of<F>() == Layout::per32) return _mm256_shuffle_epi32(t[g / 4], g % 4 * 0x55);
-        return _mm256_shuffle_epi8(t[0], constant(_mm256_set1_epi16(static_cast<short>((2 * g + 1) << 8 | 2 * g))));
+        return _mm256_shuffle_epi8(t[0], repeat_of(kOfGroup, g));
     }
+    __m256i of_pair(int pair) const { return _mm256_shuffle_epi8(t[0], repeat_of(kOfPair, pair)); }
 };
 
 template <class F, int g>
-inline void add_group(const uint8_t* b, const UnitOfX& x, const int8_t* codes, const Factors<F>& factors, __m256i& sum) {
-    const __m256i w = F::codes(b, g), xg = load256(codes + 32 * g);
-    __m256i pairs;
-    if constexpr (F::kMax == 128) {
-        pairs = _mm256_maddubs_epi16(x.magnitudes[g], _mm256_sign_epi8(w, xg));  // levels: none is -128
-    } else {
-        pairs = _mm256_maddubs_epi16(w, xg);
-    }
-    sum = add_products(sum, pairs, factors.template of_group<g>());
+inline void add_group(const uint8_t* b, const int8_t* codes, const Factors<F>& factors, __m256i& sum) {
+    sum = add_products(sum, dot_pairs<F>(F::codes(b, g), load256(codes + 32 * g)), factors.template of_group<g>());
+}
+// Signed levels, none of which is -128.
+template <class F>
+inline void add_pair(const uint8_t* b, int pair, const PairsOfX& x, const Factors<F>& factors, __m256i& first, __m256i& second) {
+    const auto pairs = [&](int half) {
+        const __m256i w = _mm256_sign_epi8(F::halves_of_pair(b, pair, half != 0), x.codes[2 * pair + half]);
+        return _mm256_maddubs_epi16(x.magnitudes[2 * pair + half], w);
+    };
+    first = add_products(first, pairs(0), factors.of_pair(pair));
+    second = add_products(second, pairs(1), factors.of_pair(pair));
 }
 
 // The sum of minimum * activation of a block, 8 partial sums.
@@ -156,7 +199,7 @@ inline __m256 minima(const uint8_t* b, __m256i scale_bytes, const UnitOfX& x, co
 
 // Adds the product of block `b` to the lanes of `sum`; `codes` and `scales` of its activations.
 template <class F>
-inline void add_super_block(const uint8_t* b, const UnitOfX& x, const int8_t* codes, const float* scales, __m256& sum) {
+inline void add_super_block(const uint8_t* b, const UnitOfX& x, const PairsOfX& x_pairs, const int8_t* codes, const float* scales, __m256& sum) {
     const __m256i scale_bytes = F::scale_bytes(b);
     const Factors<F> factors(scale_bytes, x);
     __m256i even = _mm256_setzero_si256(), odd = even;
@@ -165,14 +208,19 @@ inline void add_super_block(const uint8_t* b, const UnitOfX& x, const int8_t* co
         static_assert(F::kOffset == 1 << kBits && layout_of<F>() == Layout::per16);
         even = _mm256_sub_epi32(even, _mm256_slli_epi32(_mm256_madd_epi16(factors.t[0], x.sums), kBits));
     }
-    add_group<F, 0>(b, x, codes, factors, even);
-    add_group<F, 1>(b, x, codes, factors, odd);
-    add_group<F, 2>(b, x, codes, factors, even);
-    add_group<F, 3>(b, x, codes, factors, odd);
-    add_group<F, 4>(b, x, codes, factors, even);
-    add_group<F, 5>(b, x, codes, factors, odd);
-    add_group<F, 6>(b, x, codes, factors, even);
-    add_group<F, 7>(b, x, codes, factors, odd);
+    if constexpr (layout_of<F>() == Layout::pairs) {
+#pragma GCC unroll 4
+        for (int pair = 0; pair < 4; ++pair) add_pair<F>(b, pair, x_pairs, factors, even, odd);
+    } else {
+        add_group<F, 0>(b, codes, factors, even);
+        add_group<F, 1>(b, codes, factors, odd);
+        add_group<F, 2>(b, codes, factors, even);
+        add_group<F, 3>(b, codes, factors, odd);
+        add_group<F, 4>(b, codes, factors, even);
+        add_group<F, 5>(b, codes, factors, odd);
+        add_group<F, 6>(b, codes, factors, even);
+        add_group<F, 7>(b, codes, factors, odd);
+    }
     const __m256 unit = _mm256_broadcast_ss(&x.unit);
     __m256 product;
     if constexpr (F::kMax > 31) {  // one sum of both might not fit
@@ -210,13 +258,14 @@ void gemv_super(const MatmulArgs& args) {
         const int8_t* codes = args.xq->row_codes(t);
         const float* scales = args.xq->row_scales(t);
         const UnitOfX* x = units_of<F>(codes, scales, cols, args.scratch);
+        const auto* pairs = reinterpret_cast<const PairsOfX*>(x + units);
         const uint8_t* b = args.w.data + args.row_begin * units * F::kBytes;
         for (int64_t row = args.row_begin; row < args.row_end; ++row) {
             __m256 sum = _mm256_setzero_ps();
             for (int64_t u = 0; u < units; ++u, b += F::kBytes) {
                 prefetch_ahead(b, F::kBytes);
                 if constexpr (F::kSuper) {
-                    add_super_block<F>(b, x[u], codes + 256 * u, scales + 8 * u, sum);
+                    add_super_block<F>(b, x[u], pairs[u], codes + 256 * u, scales + 8 * u, sum);
                 } else {
                     add_whole_block<F>(b, x[u], codes + 256 * u, sum);
                 }

@@ -403,6 +403,11 @@ struct IQ4_XS : SuperBlock {
         return _mm256_packs_epi16(scales, scales);
     }
     static __m256i codes(const uint8_t* b, int group) { return look_up(kIq4Levels, nibbles_split(b + 8 + 16 * group)); }
+    // The first halves of groups 2 `pair` and 2 `pair` + 1, or their second ones: fewer operations than group by group.
+    static __m256i halves_of_pair(const uint8_t* b, int pair, bool second) {
+        const __m256i bytes = load256(b + 8 + 32 * pair);
+        return look_up(kIq4Levels, _mm256_and_si256(second ? _mm256_srli_epi16(bytes, 4) : bytes, constant(_mm256_set1_epi8(15))));
+    }
     static float scale(const uint8_t* b) { return half_at(b); }
     static __m256i scales16(const uint8_t* b) {
         const uint32_t low = load32(b + 4), high = load16(b + 2);
