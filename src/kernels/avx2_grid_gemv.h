@@ -74,7 +74,7 @@ void gemv_grid(const MatmulArgs& args) {
     auto* const x = static_cast<UnitOfX*>(args.scratch);
     for (int64_t t = 0; t < args.n && args.row_begin < args.row_end; ++t) {
         const int8_t* const codes = args.xq->row_codes(t);
-        for (int64_t u = 0; u < units; ++u) unit_of<Layout::twice, true, 32767, 0>(codes + 256 * u, args.xq->row_scales(t) + 8 * u, x[u]);
+        for (int64_t u = 0; u < units; ++u) unit_of<Layout::twice, true, 32767>(codes + 256 * u, args.xq->row_scales(t) + 8 * u, x[u]);
         const uint8_t* b = args.w.data + args.row_begin * units * F::kBytes;
         const uint8_t* last = args.w.data + (args.row_end * units - 1) * F::kBytes;
         Stage<F> stages[2];

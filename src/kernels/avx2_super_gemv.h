@@ -27,7 +27,7 @@ struct alignas(64) PairsOfX {
 
 // Order of multiples and sums. per32: every multiple twice in four bytes, those of groups 0 to 3 in both halves, then of 4 to 7;
 // per16 and pairs: all eight in both halves, sums of even and of odd parts in the low and the high half. twice: multiples twice in four
-// bytes, in order, and where there is an offset, instead of sums where the lanes start: offset times multiple times sum.
+// bytes, in order, as are the sums; blocks with one scale have instead where the lanes start, -offset times multiple times sum.
 enum class Layout { per32, per16, pairs, twice };
 
 template <class F>
@@ -64,7 +64,7 @@ inline __m256i multiples_of(const float* scales, float& unit) {
     return finite && largest > 0 ? _mm256_cvtps_epi32(_mm256_mul_ps(s, _mm256_set1_ps(top / largest))) : _mm256_setzero_si256();
 }
 
-template <Layout layout, bool sums_in_order, int top, int offset>
+template <Layout layout, bool sums_in_order, int top>
 inline void unit_of(const int8_t* codes, const float* scales, UnitOfX& out) {
     const __m256i m = multiples_of<top>(scales, out.unit), sums = sums_of_codes(codes);
     const __m256i twice = _mm256_or_si256(m, _mm256_slli_epi32(m, 16));
@@ -76,7 +76,6 @@ inline void unit_of(const int8_t* codes, const float* scales, UnitOfX& out) {
         out.multiples[0] = _mm256_permute4x64_epi64(_mm256_packs_epi32(m, m), 0x88);
     } else {
         out.multiples[0] = twice;
-        if constexpr (offset != 0) out.sums = _mm256_mullo_epi32(_mm256_madd_epi16(in_order(sums), _mm256_set1_epi16(-offset)), m);
     }
 }
 
@@ -89,15 +88,28 @@ inline void pairs_of(const int8_t* codes, PairsOfX& out) {
     for (int i = 0; i < 8; ++i) out.magnitudes[i] = _mm256_abs_epi8(out.codes[i]);
 }
 
+// Multiples of codes that lie 4^place too high in their byte; the start of the lanes is made anew from them, offset included.
+template <class F>
+inline void move_into_place(UnitOfX& out) {
+    constexpr auto bits = [](int g) { return 2 * F::place(g); };
+    const __m256i places = _mm256_setr_epi32(bits(0), bits(1), bits(2), bits(3), bits(4), bits(5), bits(6), bits(7));
+    const __m256i half = _mm256_srli_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), places), 1);
+    const __m256i m = _mm256_srlv_epi32(_mm256_add_epi32(_mm256_srli_epi32(out.multiples[0], 16), half), places);
+    const __m256i sums = _mm256_madd_epi16(out.sums, _mm256_set1_epi16(-F::kOffset));
+    out.multiples[0] = _mm256_or_si256(m, _mm256_slli_epi32(m, 16));
+    out.sums = _mm256_sllv_epi32(_mm256_mullo_epi32(sums, m), places);
+}
+
 // Fills the scratch with the units of a row, and behind them with its pairs where the format wants them.
 template <class F>
 const UnitOfX* units_of(const int8_t* codes, const float* scales, int64_t cols, void* scratch) {
     auto* out = static_cast<UnitOfX*>(scratch);
     auto* pairs = reinterpret_cast<PairsOfX*>(out + cols / 256);
     for (int64_t u = 0; u < cols / 256; ++u, codes += 256, scales += 8) {
-        unit_of<layout_of<F>(), F::kMinimum, F::kTop, F::kOffset>(codes, scales, out[u]);
+        unit_of<layout_of<F>(), F::kMinimum || !F::kSuper, F::kTop>(codes, scales, out[u]);
         if constexpr (F::kSuper) out[u].unit *= 128;
         if constexpr (layout_of<F>() == Layout::pairs) pairs_of(codes, pairs[u]);
+        if constexpr (!F::kSuper) move_into_place<F>(out[u]);
     }
     return out;
 }
@@ -245,7 +257,7 @@ inline void add_whole_block(const uint8_t* b, const UnitOfX& x, const int8_t* co
     for (int g = 0; g < 8; ++g) {
         const __m256i factor = _mm256_set1_epi32(reinterpret_cast<const int32_t*>(x.multiples)[g]);
         __m256i& part = g % 2 ? odd : even;
-        part = add_products(part, dot_pairs<F>(F::codes(b, g), load256(codes + 32 * g)), factor);
+        part = add_products(part, dot_pairs<F>(F::codes_in_place(b, g), load256(codes + 32 * g)), factor);
     }
     const __m256 product = _mm256_cvtepi32_ps(_mm256_add_epi32(even, odd));
     sum = _mm256_fmadd_ps(product, _mm256_mul_ps(_mm256_broadcast_ss(&x.unit), F::scale_everywhere(b)), sum);

@@ -216,6 +216,13 @@ inline __m256i plane2(const uint8_t* planes, int group) {
 struct TQ2_0 : OneScale {
     static constexpr int kUnit = 256, kBytes = 66, kOffset = 1, kMax = 3, kTop = 32767;
     static __m256i codes(const uint8_t* b, int group) { return plane2(b, group); }
+    // Where they lie in their byte, but for the last, which would be too large: times 4^place.
+    static constexpr int place(int group) { return group % 4 < 2 ? group % 4 : 2; }
+    static __m256i codes_in_place(const uint8_t* b, int group) {
+        const __m256i bytes = load256(b + 32 * (group / 4));
+        const __m256i mask = constant(_mm256_set1_epi8(static_cast<char>(3 << 2 * place(group))));
+        return _mm256_and_si256(group % 4 == 3 ? _mm256_srli_epi16(bytes, 2) : bytes, mask);
+    }
     static __m256 scale_everywhere(const uint8_t* b) { return half_everywhere(b + 64); }
     static float scale(const uint8_t* b) { return half_at(b + 64); }
 };
@@ -233,6 +240,8 @@ struct TQ1_0 : OneScale {
         for (int i = 0; i < n; ++i) v = _mm256_add_epi8(_mm256_add_epi8(v, v), v);
         return v;
     }
+    static constexpr int place(int) { return 0; }
+    static __m256i codes_in_place(const uint8_t* b, int group) { return codes(b, group); }
     static __m256i codes(const uint8_t* b, int group) {
         if (group < 5) return first_trit(power(load256(b), group));
         const __m256i middle = _mm256_castsi128_si256(load128(b + 32));
