@@ -21,12 +21,14 @@ MatmulFn choose_matmul(const Format& format, int64_t n, bool exact) {
 
 namespace {
 
-// Weight rows per piece: a multiple of 16, so that kernels which take several rows at once never meet a cut.
-int64_t piece_rows(int64_t rows, int threads) {
-    constexpr int64_t kStep = 16, kMost = 256;
+// Weight rows per piece: a multiple of 16, so that kernels which take several rows at once never meet a cut. Many activation
+// rows are packed anew for every piece, which pays for larger ones; a single one is soon multiplied, and threads should end together.
+int64_t piece_rows(int64_t rows, int64_t n, int threads) {
+    constexpr int64_t kStep = 16;
+    const int64_t most = n < 32 ? 256 : 1024;
     if (threads == 1) return std::max<int64_t>(rows, 1);
     const int64_t even = rows / (int64_t{threads} * 4);
-    return std::clamp((even + kStep - 1) / kStep * kStep, kStep, kMost);
+    return std::clamp((even + kStep - 1) / kStep * kStep, kStep, most);
 }
 
 void add_bias(const float* bias, const MatmulArgs& args) {
@@ -61,7 +63,7 @@ void operations::matmul(const StepContext& c) {
     args.scratch = c.scratch();
     const float* bias = c.has(2) ? c.in(2).data : nullptr;
     const MatmulFn product = choose_matmul(*args.format, args.n, c.frame.exact);
-    const int64_t piece = piece_rows(w.rows, c.threads);
+    const int64_t piece = piece_rows(w.rows, args.n, c.threads);
     for (int64_t begin = c.take(piece); begin < w.rows; begin = c.take(piece)) {
         args.row_begin = begin;
         args.row_end = std::min(begin + piece, w.rows);
@@ -138,7 +140,7 @@ void operations::expert_matmul(const StepContext& c) {
     const RoutePlan plan = route_plan_at(c.in(4), params, c.frame.tokens);
     const Format& format = *w.tensor.format;
     const int64_t rows = w.rows / params.experts;
-    const int64_t piece = piece_rows(rows, c.threads), pieces = (rows + piece - 1) / piece;
+    const int64_t piece = piece_rows(rows, c.frame.tokens, c.threads), pieces = (rows + piece - 1) / piece;
     Q8Matrix all;
     if (c.has(3)) all = c.frame.packed(c.node.inputs[3]);
 
