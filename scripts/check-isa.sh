@@ -6,7 +6,7 @@
 set -eu
 build=$1
 wide='^.*/src/(kernels|formats)/(avx2|avxvnni|avx512)[^/]*$'
-objects=$(find "$build" -name '*.c++.o' -not -path '*/tests/*' -not -path '*/asan/*' -not -path '*/ubsan/*' -not -path '*/tsan/*' |
+objects=$(find "$build" -name '*.c++.o' -not -path '*/tests/*' -not -path '*/avx512-emulated/*' -not -path '*/asan/*' -not -path '*/ubsan/*' -not -path '*/tsan/*' |
     grep -E '/(src|convert|models)/|/quant\.c\+\+\.o$')
 [ -n "$objects" ] || { echo "no objects in $build" >&2; exit 1; }
 status=0 seen=0

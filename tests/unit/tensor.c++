@@ -150,8 +150,10 @@ TEST(matmul_quantized) {
         CHECK_MSG(wrong < 1e-3, format_text("%s exact: %g", format.name, wrong));
         CHECK_MSG(std::sqrt(error / size) < 0.01 && error > 0,
                   format_text("%s: relative error %g", format.name, std::sqrt(error / size)));
+        // One row times a super-block may round the groups' factors (src/kernels/README.md).
+        const double root_mean_square = std::sqrt(size / static_cast<double>(exact.size()));
         for (size_t i = 0; i < alone.size(); ++i)
-            CHECK(std::fabs(alone[i] - fast[i]) <= 1e-4f * (1 + std::fabs(fast[i])));
+            CHECK(std::fabs(static_cast<double>(alone[i] - fast[i])) <= (slot == FormatSlot::q8_0 ? 1e-5 : 1e-3) * root_mean_square);
     }
 }
 
