@@ -68,42 +68,53 @@ inline void add_points(const uint8_t* b, const Stage<F>& at, const int8_t* x, __
     sum = add_products(sum, pairs, factor);
 }
 
+// Blocks [first, first + count) of all rows times those of activation row t. The arithmetic of gemv_super, a block ahead.
+template <class F>
+inline void multiply_grid(const MatmulArgs& args, const UnitOfX* x, int64_t t, int64_t first, int64_t count) {
+    const int64_t row_bytes = args.w.cols / F::kUnit * F::kBytes;
+    const uint8_t* start = args.w.data + args.row_begin * row_bytes + first * F::kBytes;
+    Stage<F> stages[2];
+    Stage<F>*now = &stages[0], *next = &stages[1];
+    stage_block<F>(start, x[0], *now);
+    for (int64_t row = args.row_begin; row < args.row_end; ++row, start += row_bytes) {
+        const uint8_t* b = start;
+        const uint8_t* const after = row + 1 < args.row_end ? start + row_bytes : start;  // what the next row starts with
+        const int8_t* codes = args.xq->row_codes(t) + F::kUnit * first;
+        __m256 sum = _mm256_setzero_ps();
+        for (int64_t u = 0; u < count; ++u, b += F::kBytes, codes += F::kUnit) {
+            prefetch_ahead(b, F::kBytes);
+            const bool ends = u + 1 == count;
+            stage_block<F>(ends ? after : b + F::kBytes, x[ends ? 0 : u + 1], *next);
+            __m256i even = F::kSigned || F::kMinimum ? _mm256_setzero_si256() : now->start, odd = _mm256_setzero_si256();
+            add_points<F, 0>(b, *now, codes, even);
+            add_points<F, 1>(b, *now, codes, odd);
+            add_points<F, 2>(b, *now, codes, even);
+            add_points<F, 3>(b, *now, codes, odd);
+            add_points<F, 4>(b, *now, codes, even);
+            add_points<F, 5>(b, *now, codes, odd);
+            add_points<F, 6>(b, *now, codes, even);
+            add_points<F, 7>(b, *now, codes, odd);
+            sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(even, odd)), _mm256_set1_ps(now->unit), sum);
+            if constexpr (F::kMinimum) sum = _mm256_sub_ps(sum, now->taken);
+            std::swap(now, next);
+        }
+        float& y = args.y[t * args.y_stride + row];
+        y = first == 0 ? horizontal_sum(sum) : y + horizontal_sum(sum);
+    }
+}
+
 template <class F>
 void gemv_grid(const MatmulArgs& args) {
-    const int64_t cols = args.w.cols, units = cols / F::kUnit;
+    const int64_t units = args.w.cols / F::kUnit;
     auto* const x = static_cast<UnitOfX*>(args.scratch);
-    for (int64_t t = 0; t < args.n && args.row_begin < args.row_end; ++t) {
-        const int8_t* const codes = args.xq->row_codes(t);
-        for (int64_t u = 0; u < units; ++u) unit_of<Layout::twice, true, 32767>(codes + 256 * u, args.xq->row_scales(t) + 8 * u, x[u]);
-        const uint8_t* b = args.w.data + args.row_begin * units * F::kBytes;
-        const uint8_t* last = args.w.data + (args.row_end * units - 1) * F::kBytes;
-        Stage<F> stages[2];
-        Stage<F>*now = &stages[0], *next = &stages[1];
-        stage_block<F>(b, x[0], *now);
-        for (int64_t row = args.row_begin; row < args.row_end; ++row) {
-            __m256 sum = _mm256_setzero_ps();
-            for (int64_t u = 0; u < units; ++u) {
-                prefetch_ahead(b, F::kBytes);
-                const int64_t following = u + 1 < units ? u + 1 : 0;
-                stage_block<F>(b < last ? b + F::kBytes : b, x[following], *next);
-                const int8_t* at = codes + F::kUnit * u;
-                __m256i even = F::kSigned || F::kMinimum ? _mm256_setzero_si256() : now->start, odd = _mm256_setzero_si256();
-                add_points<F, 0>(b, *now, at, even);
-                add_points<F, 1>(b, *now, at, odd);
-                add_points<F, 2>(b, *now, at, even);
-                add_points<F, 3>(b, *now, at, odd);
-                add_points<F, 4>(b, *now, at, even);
-                add_points<F, 5>(b, *now, at, odd);
-                add_points<F, 6>(b, *now, at, even);
-                add_points<F, 7>(b, *now, at, odd);
-                sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(even, odd)), _mm256_set1_ps(now->unit), sum);
-                if constexpr (F::kMinimum) sum = _mm256_sub_ps(sum, now->taken);
-                std::swap(now, next);
-                b += F::kBytes;
-            }
-            args.y[t * args.y_stride + row] = horizontal_sum(sum);
+    for (int64_t t = 0; t < args.n && args.row_begin < args.row_end; ++t)
+        for (int64_t first = 0; first < units; first += kUnitsAtOnce) {
+            const int64_t count = units - first < kUnitsAtOnce ? units - first : kUnitsAtOnce;
+            const int8_t* codes = args.xq->row_codes(t) + F::kUnit * first;
+            const float* scales = args.xq->row_scales(t) + 8 * first;
+            for (int64_t u = 0; u < count; ++u) unit_of<Layout::twice, true, 32767>(codes + F::kUnit * u, scales + 8 * u, x[u]);
+            multiply_grid<F>(args, x, t, first, count);
         }
-    }
 }
 
 template <class F>

@@ -25,6 +25,9 @@ struct alignas(64) PairsOfX {
     __m256i codes[8], magnitudes[8];
 };
 
+constexpr int64_t kUnitsAtOnce = 1024;
+static_assert(kUnitsAtOnce * (sizeof(UnitOfX) + sizeof(PairsOfX)) <= kMatmulScratch);
+
 // Order of multiples and sums. per32: every multiple twice in four bytes, those of groups 0 to 3 in both halves, then of 4 to 7;
 // per16 and pairs: all eight in both halves, sums of even and of odd parts in the low and the high half. twice: multiples twice in four
 // bytes, in order, as are the sums; blocks with one scale have instead where the lanes start, -offset times multiple times sum.
@@ -100,12 +103,12 @@ inline void move_into_place(UnitOfX& out) {
     out.sums = _mm256_sllv_epi32(_mm256_mullo_epi32(sums, m), places);
 }
 
-// Fills the scratch with the units of a row, and behind them with its pairs where the format wants them.
+// Fills the scratch with `count` units, and behind them with their pairs where the format wants them.
 template <class F>
-const UnitOfX* units_of(const int8_t* codes, const float* scales, int64_t cols, void* scratch) {
+const UnitOfX* units_of(const int8_t* codes, const float* scales, int64_t count, void* scratch) {
     auto* out = static_cast<UnitOfX*>(scratch);
-    auto* pairs = reinterpret_cast<PairsOfX*>(out + cols / 256);
-    for (int64_t u = 0; u < cols / 256; ++u, codes += 256, scales += 8) {
+    auto* pairs = reinterpret_cast<PairsOfX*>(out + count);
+    for (int64_t u = 0; u < count; ++u, codes += 256, scales += 8) {
         unit_of<layout_of<F>(), F::kMinimum || !F::kSuper, F::kTop>(codes, scales, out[u]);
         if constexpr (F::kSuper) out[u].unit *= 128;
         if constexpr (layout_of<F>() == Layout::pairs) pairs_of(codes, pairs[u]);
@@ -263,28 +266,38 @@ inline void add_whole_block(const uint8_t* b, const UnitOfX& x, const int8_t* co
     sum = _mm256_fmadd_ps(product, _mm256_mul_ps(_mm256_broadcast_ss(&x.unit), F::scale_everywhere(b)), sum);
 }
 
+// Blocks [first, first + count) of all rows times those of activation row t.
+template <class F>
+inline void multiply_super(const MatmulArgs& args, const UnitOfX* x, int64_t t, int64_t first, int64_t count) {
+    const auto* pairs = reinterpret_cast<const PairsOfX*>(x + count);
+    const int8_t* codes = args.xq->row_codes(t) + 256 * first;
+    const float* scales = args.xq->row_scales(t) + 8 * first;
+    for (int64_t row = args.row_begin; row < args.row_end; ++row) {
+        const uint8_t* b = args.w.data + (row * (args.w.cols / 256) + first) * F::kBytes;
+        __m256 sum = _mm256_setzero_ps();
+        for (int64_t u = 0; u < count; ++u, b += F::kBytes) {
+            prefetch_ahead(b, F::kBytes);
+            if constexpr (F::kSuper) {
+                add_super_block<F>(b, x[u], pairs[u], codes + 256 * u, scales + 8 * u, sum);
+            } else {
+                add_whole_block<F>(b, x[u], codes + 256 * u, sum);
+            }
+        }
+        float& y = args.y[t * args.y_stride + row];
+        y = first == 0 ? horizontal_sum(sum) : y + horizontal_sum(sum);
+    }
+}
+
+// As many blocks at once as the scratch holds units of.
 template <class F>
 void gemv_super(const MatmulArgs& args) {
-    const int64_t cols = args.w.cols, units = cols / 256;
-    for (int64_t t = 0; t < args.n; ++t) {
-        const int8_t* codes = args.xq->row_codes(t);
-        const float* scales = args.xq->row_scales(t);
-        const UnitOfX* x = units_of<F>(codes, scales, cols, args.scratch);
-        const auto* pairs = reinterpret_cast<const PairsOfX*>(x + units);
-        const uint8_t* b = args.w.data + args.row_begin * units * F::kBytes;
-        for (int64_t row = args.row_begin; row < args.row_end; ++row) {
-            __m256 sum = _mm256_setzero_ps();
-            for (int64_t u = 0; u < units; ++u, b += F::kBytes) {
-                prefetch_ahead(b, F::kBytes);
-                if constexpr (F::kSuper) {
-                    add_super_block<F>(b, x[u], pairs[u], codes + 256 * u, scales + 8 * u, sum);
-                } else {
-                    add_whole_block<F>(b, x[u], codes + 256 * u, sum);
-                }
-            }
-            args.y[t * args.y_stride + row] = horizontal_sum(sum);
+    const int64_t units = args.w.cols / 256;
+    for (int64_t t = 0; t < args.n; ++t)
+        for (int64_t first = 0; first < units; first += kUnitsAtOnce) {
+            const int64_t count = units - first < kUnitsAtOnce ? units - first : kUnitsAtOnce;
+            const UnitOfX* x = units_of<F>(args.xq->row_codes(t) + 256 * first, args.xq->row_scales(t) + 8 * first, count, args.scratch);
+            multiply_super<F>(args, x, t, first, count);
         }
-    }
 }
 
 template <class F>

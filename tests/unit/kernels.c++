@@ -449,6 +449,19 @@ TEST(products_of_the_largest_blocks_do_not_overflow) {
     }
 }
 
+// What is prepared of a row's activations must not outgrow the scratch.
+TEST(products_of_rows_longer_than_the_scratch_holds) {
+    for (const Format& f : formats()) {
+        if (f.activation != Activation::q8 || !f.plain() || f.block != 256) continue;
+        const Problem p(f, {0, 2, 2, 1, 256 * (std::getenv("QUANT_EMULATED") ? 1025 : 4100)}, Edge::behind, 81);
+        const Problem::Answer coarse = p.answer(false, 0).with_rounded_factors();
+        for (const Kernels* table : available_kernels()) {
+            const MatmulKernels& m = table->matmul[static_cast<size_t>(f.slot)];
+            for (const Edge edge : {Edge::behind, Edge::before}) check_product(p, m.gemv, coarse, edge, m.gemv_name);
+        }
+    }
+}
+
 // What integer factors add to the error is small beside that of activations in int8: below .15 % of its square, of random
 // blocks, whose scales differ more than those that encoders make.
 TEST(integer_factors_lose_little_beside_int8_activations) {
