@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests the AVX-VNNI and AVX-512 tables on a processor without either: their files are compiled against SIMDe (package
-# libsimde-dev), the rest of the kernels as usual, and the kernel tests run with those tables. Prints their `ok` / `FAIL` lines, exits 1 on any
-# failure and 77 where SIMDe is absent. Working folder: ${BUILD:-build}/avx512-emulated.
+# libsimde-dev), the rest of the kernels as usual, and the kernel tests run with those tables. Prints their `ok` / `FAIL`
+# lines, exits 1 on any failure and 77 where SIMDe is absent. Working folder: ${BUILD:-build}/avx512-emulated.
 set -eu
 export QUANT_EMULATED=1 # fewer shapes of each format
 cd "$(dirname "$0")/.."

@@ -18,8 +18,7 @@ const AttentionKernels* attention_kernels() {
         fill_avx2_attention(table);
         return table;
     }();
-    const std::string_view isa = kernels().isa;
-    if (isa == "avx2" || isa == "avx512") return &avx2;
+    if (std::string_view(kernels().isa).starts_with("avx")) return &avx2;
 #endif
     return nullptr;
 }

@@ -34,9 +34,9 @@ inline void store8(const int32_t* words, int32_t* out) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_load_si256(reinterpret_cast<const __m256i*>(words)));
 }
 
-// Packs rows [t, t + columns), columns [k, k + count). Always stores 8 words, in ascending order: what is too much is written
-// over by what comes next, or lies within 7 words past the end.
-template <PanelKind kind>
+// Packs rows [t, t + columns), of which there are at most 8 kEights, columns [k, k + count). Always stores 8 kEights words, in
+// ascending order: what is too much is written over by what comes next, or lies within 8 kEights - 1 words past the end.
+template <PanelKind kind, int kEights>
 inline void pack_tile(const Q8Matrix& q, int64_t t, int64_t columns, int64_t k, int64_t count, int32_t* out) {
     using P = Packed<kind>;
     const int64_t cols = q.cols;
@@ -50,16 +50,19 @@ inline void pack_tile(const Q8Matrix& q, int64_t t, int64_t columns, int64_t k, 
                 store8(odd.of[i], out + (2 * i + 1) * columns);
             }
         } else {
-            const Words8 words = turned(codes);
-            for (int i = 0; i < 8; ++i) store8(words.of[i], out + i * columns);
-            for (int run = 0; run < P::kStarts; ++run) {
-                __m256i sum = _mm256_setzero_si256();
-                for (int i = run * kind.steps; i < (run + 1) * kind.steps; ++i)
-                    sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_set1_epi8(1), load256(words.of[i])));
-                const __m256i less = _mm256_set1_epi16(-kind.center);
-                const __m256i start = kind.in_32 ? _mm256_madd_epi16(sum, less) : _mm256_mullo_epi16(sum, less);
-                _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + (8 + run) * columns), start);
-            }
+            Words8 words[kEights];
+            for (int e = 0; e < kEights; ++e) words[e] = turned([&](int64_t i) { return codes(8 * e + i); });
+            for (int i = 0; i < 8; ++i)
+                for (int e = 0; e < kEights; ++e) store8(words[e].of[i], out + i * columns + 8 * e);
+            for (int run = 0; run < P::kStarts; ++run)
+                for (int e = 0; e < kEights; ++e) {
+                    __m256i sum = _mm256_setzero_si256();
+                    for (int i = run * kind.steps; i < (run + 1) * kind.steps; ++i)
+                        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_set1_epi8(1), load256(words[e].of[i])));
+                    const __m256i less = _mm256_set1_epi16(-kind.center);
+                    const __m256i start = kind.in_32 ? _mm256_madd_epi16(sum, less) : _mm256_mullo_epi16(sum, less);
+                    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + (8 + run) * columns + 8 * e), start);
+                }
         }
         auto* rest = reinterpret_cast<float*>(out + (P::kSteps + P::kStarts) * columns);
         for (int64_t i = 0; i < columns; ++i) {
@@ -85,12 +88,13 @@ struct PackedTiles {
     }
     template <PanelKind kind>
     static void prepare(const MatmulArgs& args, const Place& at) {
-        constexpr int64_t kWords = kColumnBlock * Engine::template chunk<kind>() / 32 * Packed<kind>::kWords + 7;
+        constexpr int kEights = (Engine::kTile + 7) / 8;
+        constexpr int64_t kWords = kColumnBlock * Engine::template chunk<kind>() / 32 * Packed<kind>::kWords + 8 * kEights - 1;
         static_assert(kPackedAt + kWords * 4 <= static_cast<int64_t>(kMatmulScratch));
         int64_t columns;
         for (int64_t t = at.t0; t < at.t1; t += columns) {
             columns = columns_next(at.t1 - t, Engine::kTile);
-            pack_tile<kind>(*args.xq, t, columns, at.k, at.count, packed_at<kind>(args, at, t));
+            pack_tile<kind, kEights>(*args.xq, t, columns, at.k, at.count, packed_at<kind>(args, at, t));
         }
     }
     template <PanelKind kind>

@@ -19,10 +19,12 @@ namespace {
     }
 #define QUANT_MADDUBS(i) "vpmaddubsw %%ymm12, %%ymm13, %%ymm" #i "\n"
 #define QUANT_FMA(i) "vfmadd231ps %%ymm12, %%ymm13, %%ymm" #i "\n"
+#define QUANT_DPBUSD256(i) "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm" #i "\n"
 #define QUANT_DPBUSD(i) "vpdpbusd %%zmm12, %%zmm13, %%zmm" #i "\n"
 #define QUANT_FMA512(i) "vfmadd231ps %%zmm12, %%zmm13, %%zmm" #i "\n"
 QUANT_PEAK(int8_avx2_wide, "avx2", QUANT_MADDUBS)
 QUANT_PEAK(f32_avx2_wide, "avx2,fma", QUANT_FMA)
+QUANT_PEAK(int8_avxvnni_wide, "avxvnni", QUANT_DPBUSD256)
 QUANT_PEAK(int8_avx512_wide, "avx512f,avx512vnni", QUANT_DPBUSD)
 QUANT_PEAK(f32_avx512_wide, "avx512f", QUANT_FMA512)
 #endif
@@ -37,6 +39,7 @@ struct Loop {
 constexpr Loop kLoops[] = {
 #if defined(__x86_64__)
     {"avx2", 12 * 32, 12 * 8, int8_avx2_wide, f32_avx2_wide},
+    {"avxvnni", 12 * 32, 12 * 8, int8_avxvnni_wide, f32_avx2_wide},
     {"avx512", 12 * 64, 12 * 16, int8_avx512_wide, f32_avx512_wide},
 #endif
     {"none", 0, 0, nullptr, nullptr},

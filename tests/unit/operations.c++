@@ -215,6 +215,7 @@ TEST(rows_of_attention) {
     for (const Kernels* table : available_kernels()) {
         CHECK(force_kernels(table->isa).ok());
         const AttentionKernels* attention = attention_kernels();
+        CHECK_MSG((attention != nullptr) == std::string(table->isa).starts_with("avx"), table->isa);
         if (!attention) continue;
         for (size_t type = 0; type < 4; ++type)
             for (const int64_t n : {16, 32, 48, 64, 96, 128, 256})
