@@ -2,8 +2,8 @@
 quantize, tokenizers.
 
 A peer is a folder with its own llama-bench and, where it has them, llama-quantize and llama-completion (or llama-cli). One that
-can repack weights when it loads (ik_llama.cpp) is measured with and without. Flash attention is on, key and value types are the
-same for all. Everybody takes a turn in each round; figures are medians over the rounds, with the shares of what the machine
+can repack weights when it loads (ik_llama.cpp) is measured with and without; ours reads the model into memory first (--no-mmap).
+Flash attention is on, key and value types are the same for all. Everybody takes a turn in each round; figures are medians over the rounds, with the shares of what the machine
 could do at best. A peer that is much slower here than it was found to be on a like processor makes the result worthless: then
 the exit status is 1.
 """

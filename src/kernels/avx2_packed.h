@@ -39,6 +39,7 @@ inline void store8(const int32_t* words, int32_t* out) {
 template <PanelKind kind, int kEights>
 inline void pack_tile(const Q8Matrix& q, int64_t t, int64_t columns, int64_t k, int64_t count, int32_t* out) {
     using P = Packed<kind>;
+    static_assert(kEights == 1 || !kind.is_signed);
     const int64_t cols = q.cols;
     for (int64_t at = k; at < k + count; at += 32, out += P::kWords * columns) {
         const auto codes = [&](int64_t i) { return load256(q.codes + (t + (i < columns ? i : 0)) * cols + at); };

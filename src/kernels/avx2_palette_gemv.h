@@ -3,12 +3,10 @@
 // Everything in an unnamed namespace.
 #pragma once
 
+#include "kernels/avx2_gemv.h"
 #include "kernels/avx2_level_unpack.h"
 #include "kernels/avx2_staged.h"
 #include "kernels/block_formats.h"
-
-#include "kernels/avx2_gemv.h"
-#include "kernels/avx2_level_unpack.h"
 
 namespace quant {
 namespace {

@@ -4,7 +4,7 @@
 //
 // The factor of a group, its own scale s times its activations' scale, is rounded to t = round(s * m / 128), where m is the
 // activations' scale in units of the largest of the 256, F::kTop units: off by .75 of a unit of t, whose largest is 3840 or
-// more. What that adds to a product is a few hundredths of what rounding the activations to int8 did (tests/unit/kernels.c++).
+// more (TQ2_0: .54 of 2047, move_into_place()). What that adds to a product is a few hundredths of what rounding the activations to int8 did (tests/unit/kernels.c++).
 // kTop keeps a lane below 2^31: 32 products (16 where codes have more than 5 bits) of a code, 127 and t, and where it starts.
 #pragma once
 
