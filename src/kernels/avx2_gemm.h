@@ -221,7 +221,8 @@ template <PanelKind kind, int kColumns>
 
 struct Avx2 : PackedTiles<Avx2> {
     static constexpr Style kStyle = Style::pairs16;
-    static constexpr int kTile = 6;
+    static constexpr int kTile = 6, kPanels = 1;
+    static constexpr int64_t kActivationRows = 256;
 
     template <PanelKind kind>
     static constexpr int64_t chunk() {

@@ -90,7 +90,7 @@ struct PackedTiles {
     template <PanelKind kind>
     static void prepare(const MatmulArgs& args, const Place& at) {
         constexpr int kEights = (Engine::kTile + 7) / 8;
-        constexpr int64_t kWords = kColumnBlock * Engine::template chunk<kind>() / 32 * Packed<kind>::kWords + 8 * kEights - 1;
+        constexpr int64_t kWords = Engine::kActivationRows * Engine::template chunk<kind>() / 32 * Packed<kind>::kWords + 8 * kEights - 1;
         static_assert(kPackedAt + kWords * 4 <= static_cast<int64_t>(kMatmulScratch));
         int64_t columns;
         for (int64_t t = at.t0; t < at.t1; t += columns) {

@@ -14,7 +14,6 @@ namespace {
 
 constexpr int kRows = 16;         // of a panel
 constexpr int64_t kChunk = 2048;  // columns of a panel at most
-constexpr int64_t kColumnBlock = 256;  // activation rows per decoded panel: their codes stay in the second-level cache
 
 struct alignas(64) Panel {
     uint8_t codes[kChunk * kRows];
@@ -24,7 +23,8 @@ struct alignas(64) Panel {
 };
 // Of the scratch: activations as an engine wants them, behind the panel and what formats stage.
 constexpr int64_t kPackedAt = 128 << 10;
-static_assert(sizeof(Panel) <= kPackedAt);
+constexpr int kMostPanels = 2;  // multiplied at once
+static_assert(kMostPanels * sizeof(Panel) <= kPackedAt);
 
 // How the inner loop adds: int16 pairs (vpmaddubsw), or int32 at once (vpdpbusd: unsigned codes times signed ones).
 enum class Style { pairs16, sums32 };
@@ -274,16 +274,17 @@ void decode_panel(const MatmulArgs& args, int64_t row, int64_t rows, int64_t k, 
 
 // The part of the product that a decoded panel stands for: where it lies in y and in the activations.
 struct Place {
-    int64_t row, rows;  // of y, at most 16
+    int64_t row, rows;  // of y, at most 16 a panel
     int64_t k, count;   // columns of the weights
     int64_t t0, t1;     // activation rows
 };
 
-// An engine is an inner loop: multiply<kind, kColumns>(panel, groups, x, out) gives out[t][16], the products of the panel and
-// kColumns activation rows, of which kTile fit its registers. Before, prepare<kind>(args, place) sees the activations that
-// all panels of these columns will meet; x is tile<kind>(args, place, t), for the rows from t on. kChunk<kind> columns a panel.
+// An engine is an inner loop: multiply<kind, kColumns>(panel, groups, x, out) gives out[t][16 kPanels], the products of kPanels
+// panels, one behind the other, and kColumns activation rows, of which kTile fit its registers. Before, prepare<kind>(args, place)
+// sees the activations that all panels of these columns will meet, at most kActivationRows; x is tile<kind>(args, place, t), for
+// the rows from t on. chunk<kind>() columns a panel.
 template <class Engine, PanelKind kind, int kColumns, class Tile>
-inline void multiply_upto(int64_t columns, const Panel& panel, int64_t groups, const Tile& x, float (*out)[kRows]) {
+inline void multiply_upto(int64_t columns, const Panel& panel, int64_t groups, const Tile& x, float (*out)[kRows * Engine::kPanels]) {
     if constexpr (kColumns == 1) {
         Engine::template multiply<kind, 1>(panel, groups, x, out);
     } else if (columns == kColumns) {
@@ -300,7 +301,7 @@ inline int64_t columns_next(int64_t left, int64_t tile) {
 }
 
 // Products of a panel and one activation row, of which `rows` are wanted.
-inline void add_products(const float (&out)[kRows], int64_t rows, bool first, float* y) {
+inline void add_products(const float* out, int64_t rows, bool first, float* y) {
     if (rows < kRows) {
         for (int64_t r = 0; r < rows; ++r) y[r] = first ? out[r] : y[r] + out[r];
         return;
@@ -311,19 +312,21 @@ inline void add_products(const float (&out)[kRows], int64_t rows, bool first, fl
     _mm256_storeu_ps(y + 8, high);
 }
 
-// One panel times all activation rows of its place. Not inlined: one copy serves all formats of the kind.
+// Panels times all activation rows of their place. Not inlined: one copy serves all formats of the kind.
 template <class Engine, PanelKind kind>
 [[gnu::noinline]] void multiply_place(const MatmulArgs& args, const Panel& panel, const Place& at) {
     constexpr int kTile = Engine::kTile;
     int64_t columns;
     for (int64_t t = at.t0; t < at.t1; t += columns) {
         columns = columns_next(at.t1 - t, kTile);
-        alignas(64) float out[kTile][kRows];
+        alignas(64) float out[kTile][kRows * Engine::kPanels];
         float* y = args.y + t * args.y_stride + at.row;
         // Each row of y is a cache line in a page of its own, in the same few sets of the caches: fetched while the product runs.
-        for (int64_t i = 0; i < columns; ++i) _mm_prefetch(reinterpret_cast<const char*>(y + i * args.y_stride), _MM_HINT_T0);
+        for (int64_t i = 0; i < columns; ++i)
+            for (int64_t r = 0; r < at.rows; r += kRows) _mm_prefetch(reinterpret_cast<const char*>(y + i * args.y_stride + r), _MM_HINT_T0);
         multiply_upto<Engine, kind, kTile>(columns, panel, at.count / 32, Engine::template tile<kind>(args, at, t), out);
-        for (int64_t i = 0; i < columns; ++i, y += args.y_stride) add_products(out[i], at.rows, at.k == 0, y);
+        for (int64_t i = 0; i < columns; ++i, y += args.y_stride)
+            for (int64_t r = 0; r < at.rows; r += kRows) add_products(out[i] + r, at.rows - r < kRows ? at.rows - r : kRows, at.k == 0, y + r);
     }
 }
 
@@ -333,15 +336,20 @@ inline void for_places(const MatmulArgs& args, const Decode& decode) {
     const auto least = [](int64_t a, int64_t b) { return a < b ? a : b; };
     constexpr int64_t kEngine = Engine::template chunk<kind>(), kCount = kMost < kEngine ? kMost : kEngine;
     static_assert(kCount <= kChunk);
-    auto& panel = *static_cast<Panel*>(args.scratch);
-    for (int64_t t0 = 0; t0 < args.n; t0 += kColumnBlock) {
+    auto* panels = static_cast<Panel*>(args.scratch);
+    for (int64_t t0 = 0; t0 < args.n; t0 += Engine::kActivationRows) {
         for (int64_t k = 0; k < args.w.cols; k += kCount) {
-            Place at{0, 0, k, least(kCount, args.w.cols - k), t0, least(args.n, t0 + kColumnBlock)};
+            Place at{0, 0, k, least(kCount, args.w.cols - k), t0, least(args.n, t0 + Engine::kActivationRows)};
             Engine::template prepare<kind>(args, at);
-            for (at.row = args.row_begin; at.row < args.row_end; at.row += kRows) {
-                at.rows = least(kRows, args.row_end - at.row);
-                decode(at, panel);
-                multiply_place<Engine, kind.loop()>(args, panel, at);
+            for (at.row = args.row_begin; at.row < args.row_end; at.row += kRows * Engine::kPanels) {
+                at.rows = least(kRows * Engine::kPanels, args.row_end - at.row);
+                for (int i = 0; i < Engine::kPanels; ++i) {  // the first once more where there are no rows for another
+                    Place one = at;
+                    if (kRows * i < at.rows) one.row += kRows * i, one.rows -= kRows * i;
+                    one.rows = least(kRows, one.rows);
+                    decode(one, panels[i]);
+                }
+                multiply_place<Engine, kind.loop()>(args, *panels, at);
             }
         }
     }

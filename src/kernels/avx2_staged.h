@@ -10,7 +10,7 @@ namespace quant {
 namespace {
 
 static_assert(kStage <= kChunk);
-constexpr size_t kStagedAt = (sizeof(Panel) + 63) / 64 * 64;  // in the scratch, behind the panel
+constexpr size_t kStagedAt = kMostPanels * sizeof(Panel);  // in the scratch, behind the panels
 static_assert(kStagedAt + kRows * kStage / 32 * kStagedBytes <= static_cast<size_t>(kPackedAt));
 constexpr float kNoCenters[kStage / 32] = {};
 

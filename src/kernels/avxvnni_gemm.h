@@ -9,12 +9,15 @@ namespace {
 
 struct Rows256 {
     static constexpr bool kKeepsTotals = false;
+    static constexpr int kPanels = 1;
+    static constexpr int64_t kActivationRows = 256;
     __m256i low, high;
     static Rows256 both(__m256i v) { return {v, v}; }
     static Rows256 of_floats(__m256 low, __m256 high) { return {_mm256_castps_si256(low), _mm256_castps_si256(high)}; }
     static Rows256 zero() { return both(_mm256_setzero_si256()); }
     static Rows256 all(int32_t value) { return both(_mm256_set1_epi32(value)); }
     static Rows256 all_floats(float value) { return both(_mm256_castps_si256(_mm256_set1_ps(value))); }
+    static Rows256 load_panels(const void* at) { return load(at); }
     static Rows256 load(const void* at) {
         const auto* v = static_cast<const __m256i*>(at);
         return {_mm256_load_si256(v), _mm256_load_si256(v + 1)};

@@ -8,12 +8,13 @@
 namespace quant {
 namespace {
 
-// Rows16 is 16 numbers of 32 bits and what is done with them, kColumns the most that fit its registers, kKeepsTotals whether twice
-// as many do.
-template <class Rows16, int kColumns>
-struct Vnni : PackedTiles<Vnni<Rows16, kColumns>> {
+// Rows is a number of 32 bits for each row of kPanels panels and what is done with them, kColumns the most that fit its registers,
+// kKeepsTotals whether twice as many do.
+template <class Rows, int kColumns>
+struct Vnni : PackedTiles<Vnni<Rows, kColumns>> {
     static constexpr Style kStyle = Style::sums32;
-    static constexpr int kTile = kColumns;
+    static constexpr int kTile = kColumns, kPanels = Rows::kPanels;
+    static constexpr int64_t kActivationRows = Rows::kActivationRows;
 
     template <PanelKind kind>
     static constexpr int64_t chunk() {
@@ -21,13 +22,13 @@ struct Vnni : PackedTiles<Vnni<Rows16, kColumns>> {
     }
     // Where registers are few, the sums of integers take them all, and those of floats stay in `out`.
     template <PanelKind kind, int kCount>
-    static void multiply(const Panel& panel, int64_t groups, const int32_t* x, float (*out)[kRows]) {
+    static void multiply(const Panel& panel, int64_t groups, const int32_t* x, float (*out)[kPanels * kRows]) {
         using P = Packed<kind>;
         constexpr int kParts = kind.per16() ? 2 : 1, kSteps = 8 / kParts;
-        Rows16 kept[kCount];
+        Rows kept[kCount];
         for (int t = 0; t < kCount; ++t) {
-            kept[t] = Rows16::zero();
-            if (!Rows16::kKeepsTotals) kept[t].store(out[t]);
+            kept[t] = Rows::zero();
+            if (!Rows::kKeepsTotals) kept[t].store(out[t]);
         }
         for (int64_t g = 0; g < groups; ++g, x += P::kWords * kCount) {
             const int32_t* start = x + P::kSteps * kCount;
@@ -35,27 +36,28 @@ struct Vnni : PackedTiles<Vnni<Rows16, kColumns>> {
 #pragma GCC unroll 2
             for (int part = 0; part < kParts; ++part) {
                 const int64_t at = kParts * g + part;
-                Rows16 sum[kCount];
+                Rows sum[kCount];
 #pragma GCC unroll 16
-                for (int t = 0; t < kCount; ++t) sum[t] = kind.center ? Rows16::all(start[part * kCount + t]) : Rows16::zero();
+                for (int t = 0; t < kCount; ++t) sum[t] = kind.center ? Rows::all(start[part * kCount + t]) : Rows::zero();
 #pragma GCC unroll 8
                 for (int s = 0; s < kSteps; ++s) {
-                    const Rows16 codes = Rows16::load(panel.codes + (8 * g + part * kSteps + s) * 64);
+                    const Rows codes = Rows::load_panels(panel.codes + (8 * g + part * kSteps + s) * 64);
 #pragma GCC unroll 16
                     for (int t = 0; t < kCount; ++t) sum[t].add_products(codes, x[(part * kSteps + s) * kCount + t]);
                 }
-                const Rows16 scale = Rows16::load(kind.per16() ? static_cast<const void*>(panel.scale16[at]) : panel.scale[at]);
+                const Rows scale = Rows::load_panels(kind.per16() ? static_cast<const void*>(panel.scale16[at]) : panel.scale[at]);
 #pragma GCC unroll 16
                 for (int t = 0; t < kCount; ++t) {
-                    Rows16 total = Rows16::kKeepsTotals ? kept[t] : Rows16::load(out[t]);
+                    Rows total = kept[t];
+                    if constexpr (!Rows::kKeepsTotals) total = Rows::load(out[t]);
                     total.add_floats(sum[t].as_floats(), scale.times(xs[t]));
-                    if constexpr (kind.minimum) total.add_floats(Rows16::load(panel.minimum[at]), Rows16::all_floats(xs[(1 + part) * kCount + t]));
-                    if constexpr (Rows16::kKeepsTotals) kept[t] = total;
+                    if constexpr (kind.minimum) total.add_floats(Rows::load_panels(panel.minimum[at]), Rows::all_floats(xs[(1 + part) * kCount + t]));
+                    if constexpr (Rows::kKeepsTotals) kept[t] = total;
                     else total.store(out[t]);
                 }
             }
         }
-        if constexpr (Rows16::kKeepsTotals)
+        if constexpr (Rows::kKeepsTotals)
             for (int t = 0; t < kCount; ++t) kept[t].store(out[t]);
     }
 };
