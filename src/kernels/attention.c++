@@ -9,6 +9,7 @@ namespace quant {
 
 #if defined(__x86_64__)
 void fill_avx2_attention(AttentionKernels& table);
+void fill_avx512_attention(AttentionKernels& table);
 #endif
 
 const AttentionKernels* attention_kernels() {
@@ -18,7 +19,14 @@ const AttentionKernels* attention_kernels() {
         fill_avx2_attention(table);
         return table;
     }();
-    if (std::string_view(kernels().isa).starts_with("avx")) return &avx2;
+    static const AttentionKernels avx512 = [] {
+        AttentionKernels table = avx2;
+        fill_avx512_attention(table);
+        return table;
+    }();
+    const std::string_view isa = kernels().isa;
+    if (isa == "avx512") return &avx512;
+    if (isa.starts_with("avx")) return &avx2;
 #endif
     return nullptr;
 }

@@ -1,5 +1,5 @@
 // Float weights (F32, F16, BF16) times float activations (AVX-512). Same plan as the AVX2 file: one row by dot products,
-// many rows by a panel [k][16 rows], here one register wide, against twelve activation rows at a time.
+// many rows by a panel [k][32 rows], here two registers wide, against eight activation rows at a time.
 #if defined(__x86_64__)
 #include "kernels/avx512.h"
 
@@ -8,10 +8,13 @@
 namespace quant {
 namespace {
 
-constexpr int kRows = 16;
-constexpr int kTile = 12;
-constexpr int64_t kChunk = 256;        // columns of a panel: 16 KiB
-constexpr int64_t kColumnBlock = 192;  // activation rows per decoded panel
+constexpr int kRows = 32;
+constexpr int kTile = 8;
+constexpr int64_t kChunk = 512;        // columns of a panel: 64 KiB, from the second-level cache; fewer mean more passes over y
+constexpr int64_t kColumnBlock = 360;  // activation rows per decoded panel: whole tiles
+// Of the scratch: the panel, decoded rows where a format has no kernel of its own, activations in the order of use.
+constexpr int64_t kDecodedAt = kChunk * kRows * 4, kPackedAt = 2 * kDecodedAt;
+static_assert(kPackedAt + kColumnBlock * kChunk * 4 <= static_cast<int64_t>(kMatmulScratch));
 
 struct F32 {
     static constexpr int kBytes = 4;
@@ -64,8 +67,7 @@ void gemv(const MatmulArgs& args) {
     }
 }
 
-// 16 x 16 floats: column i of the rows to out + 16 * i, for the first `columns` of them.
-inline void transpose16(__m512 (&rows)[16], float* out, int64_t columns) {
+inline void transpose16(__m512 (&rows)[16]) {
     __m512 t[16];
     for (int i = 0; i < 8; ++i) {
         t[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
@@ -81,62 +83,95 @@ inline void transpose16(__m512 (&rows)[16], float* out, int64_t columns) {
     for (int c = 0; c < 4; ++c) {
         const __m512 low = _mm512_shuffle_f32x4(rows[c], rows[4 + c], 0x44), high = _mm512_shuffle_f32x4(rows[c], rows[4 + c], 0xee);
         const __m512 low2 = _mm512_shuffle_f32x4(rows[8 + c], rows[12 + c], 0x44), high2 = _mm512_shuffle_f32x4(rows[8 + c], rows[12 + c], 0xee);
-        if (c < columns) _mm512_store_ps(out + 16 * c, _mm512_shuffle_f32x4(low, low2, 0x88));
-        if (c + 4 < columns) _mm512_store_ps(out + 16 * (c + 4), _mm512_shuffle_f32x4(low, low2, 0xdd));
-        if (c + 8 < columns) _mm512_store_ps(out + 16 * (c + 8), _mm512_shuffle_f32x4(high, high2, 0x88));
-        if (c + 12 < columns) _mm512_store_ps(out + 16 * (c + 12), _mm512_shuffle_f32x4(high, high2, 0xdd));
+        t[c] = _mm512_shuffle_f32x4(low, low2, 0x88);
+        t[c + 4] = _mm512_shuffle_f32x4(low, low2, 0xdd);
+        t[c + 8] = _mm512_shuffle_f32x4(high, high2, 0x88);
+        t[c + 12] = _mm512_shuffle_f32x4(high, high2, 0xdd);
+    }
+    for (int c = 0; c < 16; ++c) rows[c] = t[c];
+}
+
+// Columns [k, k + count) of rows [t, t + columns) of x, one column after the other.
+inline void pack_tile(const MatmulArgs& args, int64_t t, int64_t columns, int64_t k, int64_t count, float* out) {
+    const auto these = static_cast<__mmask16>((1 << columns) - 1);
+    for (int64_t i = 0; i < count; i += 16) {
+        __m512 part[16];
+        for (int64_t c = 0; c < 16; ++c)
+            part[c] = c < columns ? _mm512_maskz_loadu_ps(lanes_below(count - i), args.x + (t + c) * args.x_stride + k + i) : _mm512_setzero_ps();
+        transpose16(part);
+        for (int64_t c = 0; c < 16 && i + c < count; ++c) _mm512_mask_storeu_ps(out + (i + c) * columns, these, part[c]);
     }
 }
 
-// out[t][16] = panel times kColumns activation rows.
+// out[t][32] = panel times kColumns activation rows.
 template <int kColumns>
-inline void multiply_panel(const float* panel, int64_t count, const float* x, int64_t x_stride, float (*out)[kRows]) {
-    __m512 sum[kColumns];
-    for (int t = 0; t < kColumns; ++t) sum[t] = _mm512_setzero_ps();
+inline void multiply_panel(const float* panel, int64_t count, const float* x, float (*out)[kRows]) {
+    __m512 low[kColumns], high[kColumns];
+    for (int t = 0; t < kColumns; ++t) low[t] = high[t] = _mm512_setzero_ps();
     for (int64_t k = 0; k < count; ++k) {
-        const __m512 w = _mm512_load_ps(panel + k * kRows);
+        const __m512 a = _mm512_load_ps(panel + k * kRows), b = _mm512_load_ps(panel + k * kRows + 16);
 #pragma GCC unroll 16
-        for (int t = 0; t < kColumns; ++t) sum[t] = _mm512_fmadd_ps(w, _mm512_set1_ps(x[t * x_stride + k]), sum[t]);
+        for (int t = 0; t < kColumns; ++t) {
+            __m512 xt = _mm512_set1_ps(x[k * kColumns + t]);
+            asm("" : "+v"(xt));  // one load for both: loads are what is short
+            low[t] = _mm512_fmadd_ps(a, xt, low[t]);
+            high[t] = _mm512_fmadd_ps(b, xt, high[t]);
+        }
     }
-    for (int t = 0; t < kColumns; ++t) _mm512_store_ps(out[t], sum[t]);
+    for (int t = 0; t < kColumns; ++t) {
+        _mm512_store_ps(out[t], low[t]);
+        _mm512_store_ps(out[t] + 16, high[t]);
+    }
 }
 
 template <int kColumns>
-inline void multiply_upto(int64_t columns, const float* panel, int64_t count, const float* x, int64_t stride, float (*out)[kRows]) {
+inline void multiply_upto(int64_t columns, const float* panel, int64_t count, const float* x, float (*out)[kRows]) {
     if constexpr (kColumns == 1) {
-        multiply_panel<1>(panel, count, x, stride, out);
+        multiply_panel<1>(panel, count, x, out);
     } else if (columns == kColumns) {
-        multiply_panel<kColumns>(panel, count, x, stride, out);
+        multiply_panel<kColumns>(panel, count, x, out);
     } else {
-        multiply_upto<kColumns - 1>(columns, panel, count, x, stride, out);
+        multiply_upto<kColumns - 1>(columns, panel, count, x, out);
     }
 }
 
 // The loops around multiply_panel; row(r, k, count) gives the address of row r at column k, decoded to F.
 template <class F, class Rows>
-inline void gemm_panels(const MatmulArgs& args, float* panel, Rows rows_at) {
+inline void gemm_panels(const MatmulArgs& args, Rows rows_at) {
+    auto* panel = static_cast<float*>(args.scratch);
+    float* packed = panel + kPackedAt / 4;
     const int64_t cols = args.w.cols;
+    const auto least = [](int64_t a, int64_t b) { return a < b ? a : b; };
     for (int64_t t0 = 0; t0 < args.n; t0 += kColumnBlock) {
-        const int64_t t1 = t0 + kColumnBlock < args.n ? t0 + kColumnBlock : args.n;
-        for (int64_t row = args.row_begin; row < args.row_end; row += kRows) {
-            const int64_t rows = args.row_end - row < kRows ? args.row_end - row : kRows;
-            for (int64_t k = 0; k < cols; k += kChunk) {
-                const int64_t count = cols - k < kChunk ? cols - k : kChunk;
+        const int64_t t1 = least(t0 + kColumnBlock, args.n);
+        for (int64_t k = 0; k < cols; k += kChunk) {
+            const int64_t count = least(cols - k, kChunk);
+            for (int64_t t = t0; t < t1; t += kTile) pack_tile(args, t, least(t1 - t, kTile), k, count, packed + (t - t0) * count);
+            for (int64_t row = args.row_begin; row < args.row_end; row += kRows) {
+                const int64_t rows = least(args.row_end - row, kRows);
                 const uint8_t* from[kRows];
                 rows_at(row, rows, k, count, from);
-                for (int64_t i = 0; i < count; i += 16) {
-                    __m512 part[16];
-                    for (int r = 0; r < kRows; ++r) part[r] = F::load(from[r] + i * F::kBytes, lanes_below(count - i));
-                    transpose16(part, panel + i * kRows, count - i);
-                }
-                for (int64_t t = t0; t < t1; t += kTile) {
-                    const int64_t columns = t1 - t < kTile ? t1 - t : kTile;
-                    alignas(64) float out[kTile][kRows];
-                    multiply_upto<kTile>(columns, panel, count, args.x + t * args.x_stride + k, args.x_stride, out);
-                    for (int64_t i = 0; i < columns; ++i) {
-                        float* y = args.y + (t + i) * args.y_stride + row;
-                        for (int64_t r = 0; r < rows; ++r) y[r] = k == 0 ? out[i][r] : y[r] + out[i][r];
+                for (int64_t half = 0; half < kRows; half += 16)
+                    for (int64_t i = 0; i < count; i += 16) {
+                        __m512 part[16];
+                        for (int r = 0; r < 16; ++r) part[r] = F::load(from[half + r] + i * F::kBytes, lanes_below(count - i));
+                        transpose16(part);
+                        for (int64_t c = 0; c < 16 && i + c < count; ++c) _mm512_store_ps(panel + (i + c) * kRows + half, part[c]);
                     }
+                for (int64_t t = t0; t < t1; t += kTile) {
+                    const int64_t columns = least(t1 - t, kTile);
+                    alignas(64) float out[kTile][kRows];
+                    float* y = args.y + t * args.y_stride + row;
+                    for (int64_t i = 0; i < columns; ++i)  // in pages of their own: fetched while the product runs
+                        for (int64_t r = 0; r < rows; r += 16) _mm_prefetch(reinterpret_cast<const char*>(y + i * args.y_stride + r), _MM_HINT_T0);
+                    multiply_upto<kTile>(columns, panel, count, packed + (t - t0) * count, out);
+                    for (int64_t i = 0; i < columns; ++i, y += args.y_stride)
+                        for (int64_t r = 0; r < rows; r += 16) {
+                            const __mmask16 lanes = lanes_below(rows - r);
+                            __m512 sum = _mm512_load_ps(out[i] + r);
+                            if (k != 0) sum = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, y + r), sum);
+                            _mm512_mask_storeu_ps(y + r, lanes, sum);
+                        }
                 }
             }
         }
@@ -146,20 +181,16 @@ inline void gemm_panels(const MatmulArgs& args, float* panel, Rows rows_at) {
 template <class F>
 void gemm(const MatmulArgs& args) {
     const int64_t row_bytes = args.w.cols * F::kBytes;
-    gemm_panels<F>(args, static_cast<float*>(args.scratch),
-                   [&](int64_t row, int64_t rows, int64_t k, int64_t, const uint8_t** from) {
-                       for (int64_t r = 0; r < kRows; ++r) {
-                           from[r] = args.w.data + (row + (r < rows ? r : rows - 1)) * row_bytes + k * F::kBytes;
-                       }
-                   });
+    gemm_panels<F>(args, [&](int64_t row, int64_t rows, int64_t k, int64_t, const uint8_t** from) {
+        for (int64_t r = 0; r < kRows; ++r) from[r] = args.w.data + (row + (r < rows ? r : rows - 1)) * row_bytes + k * F::kBytes;
+    });
 }
 
-// Any format: 16 rows through the format's own decode, then as F32. A chunk is a whole number of any format's blocks.
+// Any format: 32 rows through the format's own decode, then as F32. A chunk is a whole number of any format's blocks.
 void matmul_exact(const MatmulArgs& args) {
     const Format& f = *args.format;
-    auto* panel = static_cast<float*>(args.scratch);
-    float* decoded = panel + kChunk * kRows;
-    gemm_panels<F32>(args, panel, [&](int64_t row, int64_t rows, int64_t k, int64_t count, const uint8_t** from) {
+    auto* decoded = static_cast<float*>(args.scratch) + kDecodedAt / 4;
+    gemm_panels<F32>(args, [&](int64_t row, int64_t rows, int64_t k, int64_t count, const uint8_t** from) {
         for (int64_t r = 0; r < kRows; ++r) {
             if (r < rows) decode_part(f, args.w, row + r, k, count, decoded + r * kChunk);
             from[r] = reinterpret_cast<const uint8_t*>(decoded + (r < rows ? r : rows - 1) * kChunk);

@@ -49,7 +49,7 @@ struct MatmulArgs {
     int64_t row_begin = 0, row_end = 0;
     void* scratch = nullptr;         // kMatmulScratch bytes of the calling thread, 64-byte aligned
 };
-inline constexpr size_t kMatmulScratch = size_t{1} << 20;
+inline constexpr size_t kMatmulScratch = size_t{1} << 21;
 using MatmulFn = void (*)(const MatmulArgs&);
 
 // Products with a weight of one format. `gemv` serves n = 1 (and may serve few), `gemm` serves from gemm_min_rows on.

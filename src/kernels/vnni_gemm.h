@@ -18,7 +18,7 @@ struct Vnni : PackedTiles<Vnni<Rows, kColumns>> {
 
     template <PanelKind kind>
     static constexpr int64_t chunk() {
-        return 1024;  // 16 KiB of codes: half of the first-level cache
+        return Rows::kChunk;
     }
     // Where registers are few, the sums of integers take them all, and those of floats stay in `out`.
     template <PanelKind kind, int kCount>

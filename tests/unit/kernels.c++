@@ -452,12 +452,12 @@ TEST(products_of_the_largest_blocks_do_not_overflow) {
     }
 }
 
-// What is prepared of a row's activations must not outgrow the scratch: of 1640 blocks at once it would, where it takes most (IQ4_XS);
-// all formats have to go on where a part ends.
+// What is prepared of a row's activations must not outgrow the scratch: of these blocks at once it would, where it takes most
+// (IQ4_XS, 640 bytes a block); all formats have to go on where a part ends.
 TEST(products_of_rows_longer_than_the_scratch_holds) {
     for (const Format& f : formats()) {
         if (f.activation != Activation::q8 || !f.plain() || f.block != 256) continue;
-        const Problem p(f, {0, 2, 2, 1, 256 * 1700}, Edge::behind, 81);
+        const Problem p(f, {0, 2, 2, 1, 256 * static_cast<int64_t>(kMatmulScratch / 640 + 60)}, Edge::behind, 81);
         const Problem::Answer coarse = p.answer(false, 0).with_rounded_factors();
         for (const Kernels* table : available_kernels()) {
             const MatmulKernels& m = table->matmul[static_cast<size_t>(f.slot)];

@@ -1,0 +1,217 @@
+// Rows of the cache against several query rows (AVX-512): as the AVX2 file does it, with four registers of a row instead of two,
+// so that six query rows are 24 independent sums.
+#if defined(__x86_64__)
+#include "kernels/avx512.h"
+
+#include <immintrin.h>
+
+#include "kernels/attention.h"
+
+namespace quant {
+namespace {
+
+// Sixteen values of a row from d on, d a multiple of 16.
+struct RowF32 {
+    static int64_t bytes(int64_t n) { return 4 * n; }
+    static __m512 load(const uint8_t* row, int64_t d) { return _mm512_loadu_ps(row + 4 * d); }
+};
+struct RowF16 {
+    static int64_t bytes(int64_t n) { return 2 * n; }
+    static __m512 load(const uint8_t* row, int64_t d) {
+        return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + 2 * d)));
+    }
+};
+inline __m128i load128(const void* at) { return _mm_loadu_si128(static_cast<const __m128i*>(at)); }
+inline __m512 scaled(const uint8_t* half, __m128i codes) {
+    uint16_t bits;
+    __builtin_memcpy(&bits, half, sizeof bits);
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)), _mm512_set1_ps(_cvtsh_ss(bits)));
+}
+struct RowQ8_0 {
+    static int64_t bytes(int64_t n) { return n / 32 * 34; }
+    static __m512 load(const uint8_t* row, int64_t d) {
+        const uint8_t* block = row + d / 32 * 34;
+        return scaled(block, load128(block + 2 + d % 32));
+    }
+};
+struct RowQ4_0 {
+    static int64_t bytes(int64_t n) { return n / 32 * 18; }
+    static __m512 load(const uint8_t* row, int64_t d) {
+        const uint8_t* block = row + d / 32 * 18;
+        const __m128i stored = load128(block + 2);
+        const __m128i nibbles = _mm_and_si128(d % 32 ? _mm_srli_epi16(stored, 4) : stored, _mm_set1_epi8(15));
+        return scaled(block, _mm_sub_epi8(nibbles, _mm_set1_epi8(8)));
+    }
+};
+
+// Rows [i, i + count) of what comes next. Hardware fetches ahead within a page of 4 KiB only, and keys and values take turns.
+inline void fetch(const StoredRows& rows, int64_t bytes, int64_t i, int64_t count) {
+    if (!rows.next) return;
+    const uint8_t* at = rows.next + i * bytes;
+    for (int64_t b = 0; b < count * bytes; b += 64) _mm_prefetch(reinterpret_cast<const char*>(at + b), _MM_HINT_T0);
+}
+
+// Sums of the lanes of 16 vectors: lane 4 i + j of the result is that of v[j][i].
+inline __m512 sums_of(const __m512 (&v)[4][4]) {
+    const auto four = [](const __m512 (&of)[4]) {  // quarter i: four partial sums of of[i]
+        const auto halves = [](__m512 a, __m512 b) { return _mm512_add_ps(_mm512_mask_blend_ps(0xff00, a, b), _mm512_shuffle_f32x4(a, b, 0x4e)); };
+        const __m512 first = halves(of[0], of[1]), second = halves(of[2], of[3]);
+        return _mm512_add_ps(_mm512_shuffle_f32x4(first, second, 0x88), _mm512_shuffle_f32x4(first, second, 0xdd));
+    };
+    const auto pairs = [](__m512 a, __m512 b) { return _mm512_add_ps(_mm512_mask_blend_ps(0xcccc, a, b), _mm512_shuffle_ps(a, b, 0x4e)); };
+    const __m512 even = pairs(four(v[0]), four(v[2])), odd = pairs(four(v[1]), four(v[3]));
+    const __m512 others = _mm512_permute_ps(_mm512_mask_blend_ps(0x5555, even, odd), 0xb1);
+    return _mm512_add_ps(_mm512_mask_blend_ps(0xaaaa, even, odd), others);
+}
+
+// Sixteen sums at a time: as many rows as make them with these query rows (three are taken as four).
+template <class R, int kQueries>
+void dots_of(const StoredRows& rows, const float* x, float* out, int64_t stride) {
+    constexpr int kQuarters = kQueries == 1 ? 4 : kQueries == 2 ? 2 : 1, kRows = 4 * kQuarters;  // quarters of the result a query row
+    const int64_t bytes = R::bytes(rows.n);
+    for (int64_t i = 0; i < rows.count; i += kRows) {
+        const int64_t left = rows.count - i < kRows ? rows.count - i : kRows;
+        fetch(rows, bytes, i, left);
+        const uint8_t* at[kRows];
+        for (int64_t r = 0; r < kRows; ++r) at[r] = rows.data + (i + (r < left ? r : left - 1)) * bytes;
+        __m512 sum[4][4];  // [row % 4][query, row / 4]
+        for (auto& some : sum)
+            for (__m512& each : some) each = _mm512_setzero_ps();
+        for (int64_t d = 0; d < rows.n; d += 16) {
+            __m512 query[kQueries];
+#pragma GCC unroll 4
+            for (int q = 0; q < kQueries; ++q) query[q] = _mm512_loadu_ps(x + q * rows.n + d);
+#pragma GCC unroll 16
+            for (int r = 0; r < kRows; ++r) {
+                const __m512 v = R::load(at[r], d);
+#pragma GCC unroll 4
+                for (int q = 0; q < kQueries; ++q) {
+                    __m512& to = sum[r % 4][q * kQuarters + r / 4];
+                    to = _mm512_fmadd_ps(v, query[q], to);
+                }
+            }
+        }
+        alignas(64) float sums[16];
+        _mm512_store_ps(sums, sums_of(sum));
+        for (int q = 0; q < kQueries; ++q)
+            for (int64_t r = 0; r < left; r += 4) {
+                const auto lanes = static_cast<__mmask8>(left - r >= 4 ? 15 : (1 << (left - r)) - 1);
+                _mm_mask_storeu_ps(out + q * stride + i + r, lanes, _mm_load_ps(sums + 4 * (q * kQuarters + r / 4)));
+            }
+    }
+}
+
+template <class R>
+void dots(const StoredRows& given, const float* x, int64_t queries, float* out, int64_t stride) {
+    StoredRows rows = given;
+    for (; queries >= 4; queries -= 4, x += 4 * rows.n, out += 4 * stride) {
+        dots_of<R, 4>(rows, x, out, stride);
+        rows.next = nullptr;
+    }
+    if (queries == 3) dots_of<R, 3>(rows, x, out, stride);
+    if (queries == 2) dots_of<R, 2>(rows, x, out, stride);
+    if (queries == 1) dots_of<R, 1>(rows, x, out, stride);
+}
+
+// Values [d, d + 16 kParts) of y stay in registers over all rows.
+template <class R, int kQueries, int kParts>
+inline void sums_of_part(const StoredRows& rows, const float* factors, int64_t stride, int64_t d, float* y) {
+    const int64_t bytes = R::bytes(rows.n);
+    __m512 sum[kQueries][kParts];
+    for (int q = 0; q < kQueries; ++q)
+        for (int p = 0; p < kParts; ++p) sum[q][p] = _mm512_loadu_ps(y + q * rows.n + d + 16 * p);
+    for (int64_t i = 0; i < rows.count; ++i) {
+        __m512 v[kParts];
+#pragma GCC unroll 4
+        for (int p = 0; p < kParts; ++p) v[p] = R::load(rows.data + i * bytes, d + 16 * p);
+        if (d == 0) fetch(rows, bytes, i, 1);
+#pragma GCC unroll 6
+        for (int q = 0; q < kQueries; ++q) {
+            const __m512 factor = _mm512_set1_ps(factors[q * stride + i]);
+#pragma GCC unroll 4
+            for (int p = 0; p < kParts; ++p) sum[q][p] = _mm512_fmadd_ps(factor, v[p], sum[q][p]);
+        }
+    }
+    for (int q = 0; q < kQueries; ++q)
+        for (int p = 0; p < kParts; ++p) _mm512_storeu_ps(y + q * rows.n + d + 16 * p, sum[q][p]);
+}
+
+template <class R, int kQueries>
+void sums_of_rows(const StoredRows& rows, const float* factors, int64_t stride, float* y) {
+    int64_t d = 0;
+    for (; d + 64 <= rows.n; d += 64) sums_of_part<R, kQueries, 4>(rows, factors, stride, d, y);
+    for (; d < rows.n; d += 16) sums_of_part<R, kQueries, 1>(rows, factors, stride, d, y);
+}
+
+template <class R>
+void sums(const StoredRows& given, const float* factors, int64_t stride, int64_t queries, float* y) {
+    StoredRows rows = given;
+    for (; queries >= 6; queries -= 6, factors += 6 * stride, y += 6 * rows.n) {
+        sums_of_rows<R, 6>(rows, factors, stride, y);
+        rows.next = nullptr;
+    }
+    switch (queries) {
+        case 5: return sums_of_rows<R, 5>(rows, factors, stride, y);
+        case 4: return sums_of_rows<R, 4>(rows, factors, stride, y);
+        case 3: return sums_of_rows<R, 3>(rows, factors, stride, y);
+        case 2: return sums_of_rows<R, 2>(rows, factors, stride, y);
+        case 1: return sums_of_rows<R, 1>(rows, factors, stride, y);
+        default: return;
+    }
+}
+
+// exp(x) for x <= 0, below -87 that of -87, as the AVX2 file has it. The order of the operands keeps NaN.
+inline __m512 exp_below(__m512 x) {
+    const __m512 from = _mm512_max_ps(_mm512_set1_ps(-87.0f), x);
+    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(from, _mm512_set1_ps(1.44269504088896341f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693145751953125f), from);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(1.42860682030941723212e-6f), r);
+    __m512 p = _mm512_set1_ps(1.0f / 5040);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 720));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+    p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r);
+    return _mm512_scalef_ps(_mm512_add_ps(p, _mm512_set1_ps(1.0f)), n);
+}
+
+inline __mmask16 lanes_below(int64_t left) { return left >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << left) - 1); }
+
+float exps(float* x, int64_t n, float& max) {
+    __m512 most = _mm512_set1_ps(max);
+    for (int64_t i = 0; i < n; i += 16) {
+        const __mmask16 lanes = lanes_below(n - i);
+        most = _mm512_mask_max_ps(most, lanes, most, _mm512_maskz_loadu_ps(lanes, x + i));
+    }
+    max = _mm512_reduce_max_ps(most);
+    const __m512 shift = _mm512_set1_ps(max);
+    __m512 sum = _mm512_setzero_ps();
+    for (int64_t i = 0; i < n; i += 16) {
+        const __mmask16 lanes = lanes_below(n - i);
+        const __m512 e = exp_below(_mm512_sub_ps(_mm512_maskz_loadu_ps(lanes, x + i), shift));
+        _mm512_mask_storeu_ps(x + i, lanes, e);
+        sum = _mm512_mask_add_ps(sum, lanes, sum, e);
+    }
+    return _mm512_reduce_add_ps(sum);
+}
+
+template <class R>
+void set(AttentionKernels& table, KvType type) {
+    table.dots[static_cast<int>(type)] = dots<R>;
+    table.sums[static_cast<int>(type)] = sums<R>;
+}
+
+}  // namespace
+
+void fill_avx512_attention(AttentionKernels& table);
+void fill_avx512_attention(AttentionKernels& table) {
+    set<RowF32>(table, KvType::f32);
+    set<RowF16>(table, KvType::f16);
+    set<RowQ8_0>(table, KvType::q8_0);
+    set<RowQ4_0>(table, KvType::q4_0);
+    table.exps = exps;
+}
+
+}  // namespace quant
+#endif
