@@ -191,22 +191,15 @@ void decode_affine_panel(const MatmulArgs& args, const AffineLayout& layout, con
     for (int64_t at = 0; at < place.count; at += 256) {
         const int groups = static_cast<int>((place.count - at < 256 ? place.count - at : 256) / 32);
         const int64_t first = at / 32;
-        for (int half = 0; half < 2; ++half) {
-            RowPart part[8];
-            for (int i = 0; i < 8; ++i) {
-                const int64_t r = 8 * half + i < place.rows ? 8 * half + i : place.rows - 1;
-                unpack_affine<C, style>(layout, args.w.data + (place.row + r) * row_bytes, place.k + at, groups, part[i]);
-            }
-            __m256i rows8[8];
-            const auto turn = [&](auto member, void* out) {
-                for (int i = 0; i < 8; ++i) rows8[i] = member(part[i]);
-                transpose8(rows8, static_cast<uint8_t*>(out), 64);
-            };
-            turn_codes<affine_kind<C, style>().is_signed>(part, groups, first, half, panel);
-            // Past the last group these write into rows of the panel that are not read.
-            turn([](const RowPart& p) { return p.scale; }, &panel.scale[first][8 * half]);
-            turn([](const RowPart& p) { return p.minimum[0]; }, &panel.minimum[first][8 * half]);
+        RowPart part[kRows];
+        for (int64_t i = 0; i < kRows; ++i) {
+            const int64_t r = i < place.rows ? i : place.rows - 1;
+            unpack_affine<C, style>(layout, args.w.data + (place.row + r) * row_bytes, place.k + at, groups, part[i]);
         }
+        turn_codes<affine_kind<C, style>().is_signed>(part, groups, first, panel);
+        // Past the last group these write into rows of the panel that are not read.
+        turn_rows(part, [](const RowPart& p) { return p.scale; }, panel.scale[first], 64);
+        turn_rows(part, [](const RowPart& p) { return p.minimum[0]; }, panel.minimum[first], 64);
     }
 }
 

@@ -35,10 +35,12 @@ struct PanelKind {
     bool minimum = false;         // each group has one
     bool integer_scales = false;  // scale16 holds integers, scale the super-block's
     bool float_scales = false;    // scale16 holds floats, scale is not used
+    bool merged = false;          // codes come times their scales per 16, scale is the super-block's
     bool in_32 = false;           // sums32
     int steps = 0;                // unsigned codes: steps of four k in a run, for pairs16 those that stay in int16
     int center = 0;               // likewise: sums are of (code - center) * x
     constexpr bool per16() const { return integer_scales || float_scales; }
+    constexpr int minima() const { return !minimum ? 0 : per16() || merged ? 2 : 1; }  // of 32
     // For the loop itself it only matters whether there is a center.
     constexpr PanelKind loop() const {
         PanelKind kind = *this;
@@ -76,16 +78,22 @@ constexpr PanelKind summed_in_16(PanelKind kind, int max, int offset) {
 template <class F, Style style>
 struct Traits {
     static constexpr bool kRaised = F::kMax == 128 && style == Style::sums32;  // codes + 128
+    static constexpr int kMerged = [] {
+        if constexpr (requires { F::kMerged; }) return style == Style::sums32 ? F::kMerged : 0;
+        return 0;
+    }();
+    static constexpr bool kMerges = kMerged != 0;
     static constexpr PanelKind kKind = [] {
         PanelKind kind;
         bool super16 = false;
         if constexpr (F::kSuper) super16 = F::kGroup == 16;
         if (style == Style::sums32) {
-            kind.float_scales = F::kScalePer16 || super16;
+            kind.merged = kMerges;
+            kind.float_scales = F::kScalePer16 || (super16 && !kMerges);
             kind.minimum = F::kMinimum;
             kind.in_32 = true;
             kind.steps = kind.float_scales ? 4 : 8;
-            kind.center = kRaised ? 128 : F::kOffset;
+            kind.center = kRaised || (kMerges && F::kOffset) ? 128 : F::kOffset;
             return kind;
         }
         kind.integer_scales = super16;
@@ -95,7 +103,7 @@ struct Traits {
         return kind.is_signed ? kind : summed_in_16(kind, F::kMax, F::kOffset);
     }();
     // The minimum in the panel: the format's own and this many scales.
-    static constexpr int kShift = kKind.center - F::kOffset - (kRaised ? 128 : 0);
+    static constexpr int kShift = kMerges ? 0 : kKind.center - F::kOffset - (kRaised ? 128 : 0);
     static_assert(kKind.minimum || kShift == 0);
 };
 
@@ -140,15 +148,20 @@ inline __m256i raised(__m256i codes) {
 
 template <class F, Style style>
 inline void unpack_super(const uint8_t* b, RowPart& part) {
-    if constexpr (requires { F::all_codes(b, part.codes); }) {
+    constexpr int kMerged = Traits<F, style>::kMerged;
+    if constexpr (kMerged != 0) {
+        F::merged_codes(b, part.codes);
+    } else if constexpr (requires { F::all_codes(b, part.codes); }) {
         F::all_codes(b, part.codes);
     } else {
 #pragma GCC unroll 8
         for (int g = 0; g < 8; ++g) part.codes[g] = raised<F, style>(F::codes(b, g));
     }
-    const __m256i scales = F::scales16(b);
+    [[maybe_unused]] const __m256i scales = kMerged != 0 ? _mm256_setzero_si256() : F::scales16(b);
     const float d = F::scale(b);
-    if constexpr (F::kGroup == 32) {
+    if constexpr (kMerged != 0) {
+        part.scale = bits(_mm256_set1_ps(kMerged * d));
+    } else if constexpr (F::kGroup == 32) {
         part.scale = bits(_mm256_mul_ps(floats_low(scales), _mm256_set1_ps(d)));
     } else {
         part.scale = bits(_mm256_set1_ps(d));
@@ -208,21 +221,50 @@ inline void unpack_units(const uint8_t* b, int groups, RowPart& part) {
     }
 }
 
-// The codes of `groups` groups of 8 rows into the panel's half. Signed ones are widened to int16, because only those can be
+// Dword i of the 8 that member(part) gives for each of 16 rows, to out + i * stride.
+template <class Member>
+inline void turn_rows(const RowPart (&part)[kRows], const Member& member, void* to, int64_t stride) {
+    auto* out = static_cast<uint8_t*>(to);
+#if defined(QUANT_KERNELS_AVX512)
+    __m512i rows[8], t[8], u[8];  // rows i and i + 4 beside each other, so that what is turned comes out in order
+    for (int i = 0; i < 8; ++i) {
+        const int r = i % 4 + i / 4 * 8;
+        rows[i] = _mm512_inserti64x4(_mm512_castsi256_si512(member(part[r])), member(part[r + 4]), 1);
+    }
+    for (int i = 0; i < 4; ++i) {
+        t[2 * i] = _mm512_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; ++i) {
+        u[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+        u[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+        u[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+        u[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+    }
+    for (int i = 0; i < 4; ++i) {
+        _mm512_store_si512(out + i * stride, _mm512_shuffle_i32x4(u[i], u[i + 4], 0x88));
+        _mm512_store_si512(out + (i + 4) * stride, _mm512_shuffle_i32x4(u[i], u[i + 4], 0xdd));
+    }
+#else
+    for (int half = 0; half < 2; ++half) {
+        __m256i rows8[8];
+        for (int i = 0; i < 8; ++i) rows8[i] = member(part[8 * half + i]);
+        transpose8(rows8, out + 32 * half, stride);
+    }
+#endif
+}
+
+// The codes of `groups` groups into the panel. Signed ones are widened to int16, because only those can be
 // multiplied by signed activations: then a 32-bit lane holds two k, elements 4 i and 4 i + 2 or 4 i + 1 and 4 i + 3.
 template <bool is_signed>
-inline void turn_codes(const RowPart* part, int groups, int64_t first, int half, Panel& panel) {
-    __m256i rows8[8];
+inline void turn_codes(const RowPart (&part)[kRows], int groups, int64_t first, Panel& panel) {
     for (int g = 0; g < groups; ++g) {
         if constexpr (is_signed) {
-            uint8_t* out = panel.codes + (first + g) * 64 * kRows + 32 * half;
-            for (int i = 0; i < 8; ++i) rows8[i] = _mm256_srai_epi16(_mm256_slli_epi16(part[i].codes[g], 8), 8);
-            transpose8(rows8, out, 128);
-            for (int i = 0; i < 8; ++i) rows8[i] = _mm256_srai_epi16(part[i].codes[g], 8);
-            transpose8(rows8, out + 64, 128);
+            uint8_t* out = panel.codes + (first + g) * 64 * kRows;
+            turn_rows(part, [g](const RowPart& p) { return _mm256_srai_epi16(_mm256_slli_epi16(p.codes[g], 8), 8); }, out, 128);
+            turn_rows(part, [g](const RowPart& p) { return _mm256_srai_epi16(p.codes[g], 8); }, out + 64, 128);
         } else {
-            for (int i = 0; i < 8; ++i) rows8[i] = part[i].codes[g];
-            transpose8(rows8, panel.codes + (first + g) * 32 * kRows + 32 * half, 64);
+            turn_rows(part, [g](const RowPart& p) { return p.codes[g]; }, panel.codes + (first + g) * 32 * kRows, 64);
         }
     }
 }
@@ -230,45 +272,27 @@ inline void turn_codes(const RowPart* part, int groups, int64_t first, int half,
 // Decodes columns [k, k + count) of `rows` rows from `row` on; missing rows repeat the last one.
 template <class F, Style style>
 void decode_panel(const MatmulArgs& args, int64_t row, int64_t rows, int64_t k, int64_t count, Panel& panel) {
+    constexpr PanelKind kKind = Traits<F, style>::kKind;
     const int64_t row_bytes = args.w.cols / F::kUnit * F::kBytes;
     for (int64_t at = 0; at < count; at += 256) {
         const int groups = static_cast<int>((count - at < 256 ? count - at : 256) / 32);
         const int64_t first = at / 32;
-        for (int half = 0; half < 2; ++half) {
-            RowPart part[8];
-            for (int i = 0; i < 8; ++i) {
-                const int64_t r = 8 * half + i < rows ? 8 * half + i : rows - 1;
-                const uint8_t* b = args.w.data + (row + r) * row_bytes + (k + at) / F::kUnit * F::kBytes;
-                if constexpr (F::kSuper) {
-                    unpack_super<F, style>(b, part[i]);
-                } else {
-                    unpack_units<F, style>(b, groups, part[i]);
-                }
-            }
-            __m256i rows8[8];
-            const auto turn = [&](auto member, void* out, int64_t stride) {
-                for (int i = 0; i < 8; ++i) rows8[i] = member(part[i]);
-                transpose8(rows8, static_cast<uint8_t*>(out), stride);
-            };
-            turn_codes<Traits<F, style>::kKind.is_signed>(part, groups, first, half, panel);
-            // Past the last group these write into rows of the panel that are not read.
-            if constexpr (!Traits<F, style>::kKind.float_scales) {
-                turn([](const RowPart& p) { return p.scale; }, &panel.scale[first][8 * half], 64);
-            }
-            if constexpr (Traits<F, style>::kKind.minimum) {
-                constexpr int kPer = Traits<F, style>::kKind.per16() ? 2 : 1;
-                for (int part16 = 0; part16 < kPer; ++part16) {
-                    turn([=](const RowPart& p) { return p.minimum[part16]; },
-                         &panel.minimum[first * kPer + 8 * part16][8 * half], 64);
-                }
-            }
-            if constexpr (Traits<F, style>::kKind.per16()) {
-                for (int part16 = 0; part16 < 2; ++part16) {
-                    turn([=](const RowPart& p) { return p.scale16[part16]; },
-                         &panel.scale16[first * 2 + 8 * part16][8 * half], 64);
-                }
+        RowPart part[kRows];
+        for (int64_t i = 0; i < kRows; ++i) {
+            const uint8_t* b = args.w.data + (row + (i < rows ? i : rows - 1)) * row_bytes + (k + at) / F::kUnit * F::kBytes;
+            if constexpr (F::kSuper) {
+                unpack_super<F, style>(b, part[i]);
+            } else {
+                unpack_units<F, style>(b, groups, part[i]);
             }
         }
+        turn_codes<kKind.is_signed>(part, groups, first, panel);
+        // Past the last group these write into rows of the panel that are not read.
+        if constexpr (!kKind.float_scales) turn_rows(part, [](const RowPart& p) { return p.scale; }, panel.scale[first], 64);
+        for (int i = 0; i < kKind.minima(); ++i)
+            turn_rows(part, [i](const RowPart& p) { return p.minimum[i]; }, panel.minimum[first * kKind.minima() + 8 * i], 64);
+        for (int i = 0; kKind.per16() && i < 2; ++i)
+            turn_rows(part, [i](const RowPart& p) { return p.scale16[i]; }, panel.scale16[first * 2 + 8 * i], 64);
     }
 }
 

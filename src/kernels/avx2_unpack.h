@@ -270,6 +270,16 @@ struct SuperBlock {
     static constexpr int kTop = 32767;  // avx2_super_gemv.h
 };
 
+// Of 16 bytes, those at even places as int16 in the low half and those at odd places in the high one; then bytes 2 g and 2 g + 1, each
+// in its whole half.
+inline __m256i even_and_odd(__m128i bytes) {
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(bytes), _mm256_setr_epi8(0, -1, 2, -1, 4, -1, 6, -1, 8, -1, 10, -1, 12, -1, 14, -1,  //
+                                                                                    1, -1, 3, -1, 5, -1, 7, -1, 9, -1, 11, -1, 13, -1, 15, -1));
+}
+inline __m256i pair_of(__m256i even_and_odd, int g) {
+    return _mm256_shuffle_epi8(even_and_odd, _mm256_set1_epi16(static_cast<short>((2 * g + 1) << 8 | 2 * g)));
+}
+
 // 6-bit scales and minima of Q4_K and Q5_K: bytes 0-7 the scales, 8-15 the minima.
 inline __m128i scales_and_minima(const uint8_t* at) {
     const uint32_t a = load32(at), b = load32(at + 4), c = load32(at + 8);
@@ -375,6 +385,17 @@ struct Q3_K : SuperBlock {
                                             static_cast<int>(top & 0x30303030u), static_cast<int>(top >> 2 & 0x30303030u));
         return _mm256_cvtepi8_epi16(_mm_sub_epi8(_mm_or_si128(bottom, tops), _mm_set1_epi8(32)));
     }
+    // 128 - (code - 4) * scale, from 0 to 252. Two bytes at once, with no carry between them: code * -scale + (128 + 4 scale).
+    static constexpr int kMerged = -1;
+    static void merged_codes(const uint8_t* b, __m256i* out) {
+        const __m256i scales = scales16(b);
+        const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(scales), _mm256_extracti128_si256(scales, 1));
+        const __m256i less = even_and_odd(_mm_sub_epi8(_mm_setzero_si128(), bytes));
+        const __m256i factors = _mm256_srai_epi16(_mm256_slli_epi16(less, 8), 8);
+        const __m256i starts = _mm256_sub_epi16(_mm256_set1_epi16(static_cast<short>(128 * 257)), _mm256_mullo_epi16(factors, _mm256_set1_epi16(4 * 257)));
+#pragma GCC unroll 8
+        for (int g = 0; g < 8; ++g) out[g] = _mm256_add_epi16(_mm256_mullo_epi16(codes(b, g), pair_of(factors, g)), pair_of(starts, g));
+    }
 };
 
 struct Q2_K : SuperBlock {
@@ -393,6 +414,12 @@ struct Q2_K : SuperBlock {
     }
     static __m256i minima16(const uint8_t* b) {
         return _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(load128(b), 4), _mm_set1_epi8(15)));
+    }
+    static constexpr int kMerged = 1;  // at most 45
+    static void merged_codes(const uint8_t* b, __m256i* out) {
+        const __m256i factors = even_and_odd(_mm_and_si128(load128(b), _mm_set1_epi8(15)));
+#pragma GCC unroll 8
+        for (int g = 0; g < 8; ++g) out[g] = _mm256_mullo_epi16(codes(b, g), pair_of(factors, g));
     }
 };
 

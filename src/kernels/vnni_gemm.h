@@ -24,7 +24,7 @@ struct Vnni : PackedTiles<Vnni<Rows, kColumns>> {
     template <PanelKind kind, int kCount>
     static void multiply(const Panel& panel, int64_t groups, const int32_t* x, float (*out)[kPanels * kRows]) {
         using P = Packed<kind>;
-        constexpr int kParts = kind.per16() ? 2 : 1, kSteps = 8 / kParts;
+        constexpr int kParts = kind.per16() ? 2 : 1, kSteps = 8 / kParts, kMinima = kind.minima() / kParts;
         Rows kept[kCount];
         for (int t = 0; t < kCount; ++t) {
             kept[t] = Rows::zero();
@@ -51,7 +51,8 @@ struct Vnni : PackedTiles<Vnni<Rows, kColumns>> {
                     Rows total = kept[t];
                     if constexpr (!Rows::kKeepsTotals) total = Rows::load(out[t]);
                     total.add_floats(sum[t].as_floats(), scale.times(xs[t]));
-                    if constexpr (kind.minimum) total.add_floats(Rows::load_panels(panel.minimum[at]), Rows::all_floats(xs[(1 + part) * kCount + t]));
+                    for (int i = part * kMinima; i < (part + 1) * kMinima; ++i)
+                        total.add_floats(Rows::load_panels(panel.minimum[kParts * kMinima * g + i]), Rows::all_floats(xs[(1 + i) * kCount + t]));
                     if constexpr (Rows::kKeepsTotals) kept[t] = total;
                     else total.store(out[t]);
                 }
