@@ -361,10 +361,11 @@ inline void for_places(const MatmulArgs& args, const Decode& decode) {
     constexpr int64_t kEngine = Engine::template chunk<kind>(), kCount = kMost < kEngine ? kMost : kEngine;
     static_assert(kCount <= kChunk);
     auto* panels = static_cast<Panel*>(args.scratch);
+    const bool prepared = args.same_activations && args.n <= Engine::kActivationRows && args.w.cols <= kCount;  // one place, the same
     for (int64_t t0 = 0; t0 < args.n; t0 += Engine::kActivationRows) {
         for (int64_t k = 0; k < args.w.cols; k += kCount) {
             Place at{0, 0, k, least(kCount, args.w.cols - k), t0, least(args.n, t0 + Engine::kActivationRows)};
-            Engine::template prepare<kind>(args, at);
+            if (!prepared) Engine::template prepare<kind>(args, at);
             for (at.row = args.row_begin; at.row < args.row_end; at.row += kRows * Engine::kPanels) {
                 at.rows = least(kRows * Engine::kPanels, args.row_end - at.row);
                 for (int i = 0; i < Engine::kPanels; ++i) {  // the first once more where there are no rows for another

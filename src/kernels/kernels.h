@@ -48,6 +48,8 @@ struct MatmulArgs {
     int64_t y_stride = 0;
     int64_t row_begin = 0, row_end = 0;
     void* scratch = nullptr;         // kMatmulScratch bytes of the calling thread, 64-byte aligned
+    // The call before had this format, x, xq and n, and nothing else used the scratch since: what it made of x is still there.
+    bool same_activations = false;
 };
 inline constexpr size_t kMatmulScratch = size_t{1} << 21;
 using MatmulFn = void (*)(const MatmulArgs&);

@@ -68,6 +68,7 @@ void operations::matmul(const StepContext& c) {
         args.row_begin = begin;
         args.row_end = std::min(begin + piece, w.rows);
         product(args);
+        args.same_activations = true;
         add_bias(bias, args);
     }
 }

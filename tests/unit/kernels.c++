@@ -243,6 +243,11 @@ std::vector<Shape> shapes(const Format& f) {
     for (const int64_t n : {1, 2, 5}) all.push_back({2, 21, 21, n, 1024 + 2 * std::max<int64_t>(block, 32)});
     all.push_back({0, 3, 3, 1, 2048});
     all.push_back({0, 17, 18, 261, 256});
+    // Beyond what the widest kernels take at once: 32 rows, 2048 columns, 512 activation rows.
+    const int64_t least = std::max<int64_t>(block, 32);
+    for (const int64_t end : {27, 46}) all.push_back({0, end, end, 7, std::max<int64_t>(block, 256)});
+    all.push_back({1, 4, 4, 3, 2048 + 2 * least});
+    all.push_back({0, 2, 2, 521, least});
     // Formats that share their kernel share its shapes as well; so do all where each instruction is emulated.
     const size_t every = check::full() ? 1 : (shares_kernel(f) ? size_t{6} : size_t{1}) * (std::getenv("QUANT_EMULATED") ? size_t{4} : size_t{1});
     std::vector<Shape> taken;
@@ -462,6 +467,42 @@ TEST(products_of_rows_longer_than_the_scratch_holds) {
         for (const Kernels* table : available_kernels()) {
             const MatmulKernels& m = table->matmul[static_cast<size_t>(f.slot)];
             for (const Edge edge : {Edge::behind, Edge::before}) check_product(p, m.gemv, coarse, edge, m.gemv_name);
+        }
+    }
+}
+
+// What a product made of its activations may serve the next rows, but not where it was made in parts.
+TEST(products_with_the_same_activations_go_on) {
+    for (const Format& f : formats()) {
+        if (f.activation != Activation::q8) continue;
+        for (const auto& [n, blocks] : {std::pair<int64_t, int64_t>{13, 512}, {3, 4096}, {530, 256}}) {
+            const int64_t rows = 4, cols = std::max<int64_t>(blocks, f.block);
+            if (n * cols > 10000 && !check::full() && f.slot != FormatSlot::q4_0 && f.slot != FormatSlot::q6_k) continue;
+            const Problem p(f, {0, rows, rows, n, cols}, Edge::behind, 83);
+            for (const Kernels* table : available_kernels()) {
+                const auto products = [&](int64_t pieces) {
+                    std::vector<float> y(static_cast<size_t>(n * rows));
+                    const Guarded scratch(kMatmulScratch);
+                    MatmulArgs args;
+                    args.format = &f;
+                    args.w = p.view();
+                    args.x = p.x.as<float>();
+                    args.x_stride = cols;
+                    args.xq = &p.q;
+                    args.n = n;
+                    args.y = y.data();
+                    args.y_stride = rows;
+                    args.scratch = scratch.data();
+                    for (int64_t piece = 0; piece < pieces; ++piece) {
+                        args.row_begin = rows / pieces * piece;
+                        args.row_end = args.row_begin + rows / pieces;
+                        table->matmul[static_cast<size_t>(f.slot)].gemm(args);
+                        args.same_activations = true;
+                    }
+                    return y;
+                };
+                CHECK_MSG(products(1) == products(2), std::string(f.name) + " " + table->isa + ", n " + std::to_string(n));
+            }
         }
     }
 }
