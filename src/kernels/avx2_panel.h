@@ -36,6 +36,7 @@ struct PanelKind {
     bool integer_scales = false;  // scale16 holds integers, scale the super-block's
     bool float_scales = false;    // scale16 holds floats, scale is not used
     bool merged = false;          // codes come times their scales per 16, scale is the super-block's
+    bool scale_of_256 = false;    // sums32: eight groups have the same scale; minima are in units of it
     bool in_32 = false;           // sums32
     int steps = 0;                // unsigned codes: steps of four k in a run, for pairs16 those that stay in int16
     int center = 0;               // likewise: sums are of (code - center) * x
@@ -89,6 +90,7 @@ struct Traits {
         if constexpr (F::kSuper) super16 = F::kGroup == 16;
         if (style == Style::sums32) {
             kind.merged = kMerges;
+            kind.scale_of_256 = kMerges || (F::kUnit == 256 && !F::kSuper);
             kind.float_scales = F::kScalePer16 || (super16 && !kMerges);
             kind.minimum = F::kMinimum;
             kind.in_32 = true;
@@ -159,8 +161,12 @@ inline void unpack_super(const uint8_t* b, RowPart& part) {
     }
     [[maybe_unused]] const __m256i scales = kMerged != 0 ? _mm256_setzero_si256() : F::scales16(b);
     const float d = F::scale(b);
+    [[maybe_unused]] float min_factor = 1;
     if constexpr (kMerged != 0) {
-        part.scale = bits(_mm256_set1_ps(kMerged * d));
+        // Minima become multiples of the scale. Where that is 0, it is the codes that do not count.
+        part.scale = bits(_mm256_set1_ps(kMerged * (d == 0 ? 1 : d)));
+        min_factor = d == 0 ? 1 : 1 / d;
+        for (int g = 0; d == 0 && g < 8; ++g) part.codes[g] = _mm256_set1_epi8(static_cast<char>(Traits<F, style>::kKind.center));
     } else if constexpr (F::kGroup == 32) {
         part.scale = bits(_mm256_mul_ps(floats_low(scales), _mm256_set1_ps(d)));
     } else {
@@ -178,7 +184,7 @@ inline void unpack_super(const uint8_t* b, RowPart& part) {
         __m256 low = _mm256_setzero_ps(), high = low;
         if constexpr (F::kMinimum) {
             const __m256i minima = F::minima16(b);
-            const __m256 unit = _mm256_set1_ps(-F::min_scale(b));
+            const __m256 unit = _mm256_set1_ps(-F::min_scale(b) * min_factor);
             low = _mm256_mul_ps(floats_low(minima), unit);
             high = _mm256_mul_ps(floats_high(minima), unit);
         }

@@ -29,6 +29,7 @@ struct Rows512 {
     static Rows512 load_panels(const void* at) {
         return {_mm512_load_si512(at), _mm512_load_si512(static_cast<const uint8_t*>(at) + sizeof(Panel))};
     }
+    static Rows512 load(const float* at) { return {_mm512_load_si512(at), _mm512_load_si512(at + 16)}; }
     void store(float* at) const {
         _mm512_store_si512(at, a);
         _mm512_store_si512(at + 16, b);

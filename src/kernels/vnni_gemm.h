@@ -20,46 +20,69 @@ struct Vnni : PackedTiles<Vnni<Rows, kColumns>> {
     static constexpr int64_t chunk() {
         return Rows::kChunk;
     }
-    // Where registers are few, the sums of integers take them all, and those of floats stay in `out`.
+    // Where registers are few, the sums of integers take them all, and those of floats stay in `out`. Where 256 columns share a scale,
+    // only theirs are in registers, and meet it in the end.
     template <PanelKind kind, int kCount>
     static void multiply(const Panel& panel, int64_t groups, const int32_t* x, float (*out)[kPanels * kRows]) {
-        using P = Packed<kind>;
-        constexpr int kParts = kind.per16() ? 2 : 1, kSteps = 8 / kParts, kMinima = kind.minima() / kParts;
+        constexpr bool kKeeps = Rows::kKeepsTotals || kind.scale_of_256;
+        constexpr int64_t kTogether = kind.scale_of_256 ? 8 : 1;
         Rows kept[kCount];
         for (int t = 0; t < kCount; ++t) {
             kept[t] = Rows::zero();
-            if (!Rows::kKeepsTotals) kept[t].store(out[t]);
+            if (!kKeeps || kind.scale_of_256) kept[t].store(out[t]);
         }
-        for (int64_t g = 0; g < groups; ++g, x += P::kWords * kCount) {
-            const int32_t* start = x + P::kSteps * kCount;
-            const auto* xs = reinterpret_cast<const float*>(start + P::kStarts * kCount);
-#pragma GCC unroll 2
-            for (int part = 0; part < kParts; ++part) {
-                const int64_t at = kParts * g + part;
-                Rows sum[kCount];
+        for (int64_t g = 0; g < groups; ++g, x += Packed<kind>::kWords * kCount) {
+            add_group<kind, kCount, kKeeps>(panel, g, x, kept, out);
+            if (!kind.scale_of_256 || g % kTogether != kTogether - 1) continue;
+            const Rows scale = Rows::load_panels(panel.scale[g]);
 #pragma GCC unroll 16
-                for (int t = 0; t < kCount; ++t) sum[t] = kind.center ? Rows::all(start[part * kCount + t]) : Rows::zero();
-#pragma GCC unroll 8
-                for (int s = 0; s < kSteps; ++s) {
-                    const Rows codes = Rows::load_panels(panel.codes + (8 * g + part * kSteps + s) * 64);
-#pragma GCC unroll 16
-                    for (int t = 0; t < kCount; ++t) sum[t].add_products(codes, x[(part * kSteps + s) * kCount + t]);
-                }
-                const Rows scale = Rows::load_panels(kind.per16() ? static_cast<const void*>(panel.scale16[at]) : panel.scale[at]);
-#pragma GCC unroll 16
-                for (int t = 0; t < kCount; ++t) {
-                    Rows total = kept[t];
-                    if constexpr (!Rows::kKeepsTotals) total = Rows::load(out[t]);
-                    total.add_floats(sum[t].as_floats(), scale.times(xs[t]));
-                    for (int i = part * kMinima; i < (part + 1) * kMinima; ++i)
-                        total.add_floats(Rows::load_panels(panel.minimum[kParts * kMinima * g + i]), Rows::all_floats(xs[(1 + i) * kCount + t]));
-                    if constexpr (Rows::kKeepsTotals) kept[t] = total;
-                    else total.store(out[t]);
-                }
+            for (int t = 0; t < kCount; ++t) {
+                Rows total = Rows::load(out[t]);
+                total.add_floats(kept[t], scale);
+                total.store(out[t]);
+                kept[t] = Rows::zero();
             }
         }
-        if constexpr (Rows::kKeepsTotals)
+        if constexpr (kKeeps && !kind.scale_of_256)
             for (int t = 0; t < kCount; ++t) kept[t].store(out[t]);
+    }
+
+private:
+    // Adds the products of group g to `kept`, or to `out`.
+    template <PanelKind kind, int kCount, bool kKeeps>
+    [[gnu::always_inline]] static void add_group(const Panel& panel, int64_t g, const int32_t* x, Rows (&kept)[kCount],
+                                                 float (*out)[kPanels * kRows]) {
+        using P = Packed<kind>;
+        constexpr int kParts = kind.per16() ? 2 : 1, kSteps = 8 / kParts, kMinima = kind.minima() / kParts;
+        const int32_t* start = x + P::kSteps * kCount;
+        const auto* xs = reinterpret_cast<const float*>(start + P::kStarts * kCount);
+#pragma GCC unroll 2
+        for (int part = 0; part < kParts; ++part) {
+            const int64_t at = kParts * g + part;
+            Rows sum[kCount];
+#pragma GCC unroll 16
+            for (int t = 0; t < kCount; ++t) sum[t] = kind.center ? Rows::all(start[part * kCount + t]) : Rows::zero();
+#pragma GCC unroll 8
+            for (int s = 0; s < kSteps; ++s) {
+                const Rows codes = Rows::load_panels(panel.codes + (8 * g + part * kSteps + s) * 64);
+#pragma GCC unroll 16
+                for (int t = 0; t < kCount; ++t) sum[t].add_products(codes, x[(part * kSteps + s) * kCount + t]);
+            }
+            [[maybe_unused]] Rows scale = Rows::zero();
+            if constexpr (!kind.scale_of_256)
+                scale = Rows::load_panels(kind.per16() ? static_cast<const void*>(panel.scale16[at]) : panel.scale[at]);
+#pragma GCC unroll 16
+            for (int t = 0; t < kCount; ++t) {
+                Rows total = kept[t];
+                if constexpr (!kKeeps) total = Rows::load(out[t]);
+                if constexpr (kind.scale_of_256) total.add_floats(sum[t].as_floats(), Rows::all_floats(xs[t]));
+                else total.add_floats(sum[t].as_floats(), scale.times(xs[t]));
+                for (int i = part * kMinima; i < (part + 1) * kMinima; ++i)
+                    total.add_floats(Rows::load_panels(panel.minimum[kParts * kMinima * g + i]), Rows::all_floats(xs[(1 + i) * kCount + t]));
+                if constexpr (kKeeps) kept[t] = total;
+                else total.store(out[t]);
+            }
+        }
     }
 };
 
