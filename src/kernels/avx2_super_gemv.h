@@ -8,6 +8,8 @@
 // kTop keeps a lane below 2^31: 32 products (16 where codes have more than 5 bits) of a code, 127 and t, and where it starts.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/avx2_gemv.h"
 #include "kernels/block_formats.h"
 
@@ -103,6 +105,39 @@ inline void move_into_place(UnitOfX& out) {
     out.sums = _mm256_sllv_epi32(_mm256_mullo_epi32(sums, m), places);
 }
 
+#if defined(QUANT_KERNELS_AVX512)
+// TQ2_0 512 bits wide: a register is plane j of both halves of a block, groups j and 4 + j.
+template <class F>
+constexpr bool kWide = std::is_same_v<F, TQ2_0>;
+
+inline void planes_of(const int8_t* codes, const UnitOfX& x, PairsOfX& out) {
+    const auto* multiples = reinterpret_cast<const int32_t*>(x.multiples);
+    for (int g = 0; g < 8; ++g) {
+        out.codes[g % 4 * 2 + g / 4] = load256(codes + 32 * g);
+        out.magnitudes[g % 4 * 2 + g / 4] = _mm256_set1_epi32(multiples[g]);
+    }
+}
+// Adds the product of block `b` to the lanes of `sum`.
+template <class F>
+inline void add_planes(const uint8_t* b, const UnitOfX& x, const PairsOfX& planes, __m512& sum) {
+    const __m512i bytes = _mm512_loadu_si512(b);
+    __m512i even = _mm512_zextsi256_si512(x.sums), odd = _mm512_setzero_si512();
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+        const __m512i mask = _mm512_set1_epi8(static_cast<char>(3 << 2 * F::place(j)));
+        const __m512i codes = _mm512_and_si512(j == 3 ? _mm512_srli_epi16(bytes, 2) : bytes, mask);
+        const __m512i pairs = _mm512_maddubs_epi16(codes, _mm512_load_si512(planes.codes + 2 * j));
+        __m512i& part = j % 2 ? odd : even;
+        part = _mm512_dpwssd_epi32(part, pairs, _mm512_load_si512(planes.magnitudes + 2 * j));
+    }
+    const __m512 product = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
+    sum = _mm512_fmadd_ps(product, _mm512_set1_ps(x.unit * F::scale(b)), sum);
+}
+#else
+template <class F>
+constexpr bool kWide = false;
+#endif
+
 // Fills the scratch with `count` units, and behind them with their pairs where the format wants them.
 template <class F>
 const UnitOfX* units_of(const int8_t* codes, const float* scales, int64_t count, void* scratch) {
@@ -113,6 +148,9 @@ const UnitOfX* units_of(const int8_t* codes, const float* scales, int64_t count,
         if constexpr (F::kSuper) out[u].unit *= 128;
         if constexpr (layout_of<F>() == Layout::pairs) pairs_of(codes, pairs[u]);
         if constexpr (!F::kSuper) move_into_place<F>(out[u]);
+#if defined(QUANT_KERNELS_AVX512)
+        if constexpr (kWide<F>) planes_of(codes, out[u], pairs[u]);
+#endif
     }
     return out;
 }
@@ -275,7 +313,15 @@ inline void multiply_super(const MatmulArgs& args, const UnitOfX* x, int64_t t, 
     for (int64_t row = args.row_begin; row < args.row_end; ++row) {
         const uint8_t* b = args.w.data + (row * (args.w.cols / 256) + first) * F::kBytes;
         __m256 sum = _mm256_setzero_ps();
-        for (int64_t u = 0; u < count; ++u, b += F::kBytes) {
+#if defined(QUANT_KERNELS_AVX512)
+        __m512 wide = _mm512_setzero_ps();
+        for (int64_t u = 0; kWide<F> && u < count; ++u, b += F::kBytes) {
+            prefetch_ahead(b, F::kBytes);
+            if constexpr (kWide<F>) add_planes<F>(b, x[u], pairs[u], wide);
+        }
+        sum = _mm256_add_ps(_mm512_castps512_ps256(wide), _mm512_extractf32x8_ps(wide, 1));
+#endif
+        for (int64_t u = 0; !kWide<F> && u < count; ++u, b += F::kBytes) {
             prefetch_ahead(b, F::kBytes);
             if constexpr (F::kSuper) {
                 add_super_block<F>(b, x[u], pairs[u], codes + 256 * u, scales + 8 * u, sum);

@@ -94,6 +94,21 @@ struct Problem {
     }
 
     EncodedView view() const { return whole::view(format, weights.data(), shape.cols, shape.rows); }
+    MatmulArgs arguments(float* y, int64_t y_stride, void* scratch) const {
+        MatmulArgs args;
+        args.format = &format;
+        args.w = view();
+        args.x = x.as<float>();
+        args.x_stride = shape.cols;
+        args.xq = &q;
+        args.n = shape.n;
+        args.y = y;
+        args.y_stride = y_stride;
+        args.row_begin = shape.row_begin;
+        args.row_end = shape.row_end;
+        args.scratch = scratch;
+        return args;
+    }
 
     void decode() {
         decode_rows(format, view(), 0, shape.rows, decoded.data());
@@ -179,19 +194,7 @@ void check_product(const Problem& p, MatmulFn product, const Problem::Answer& an
     const int64_t stride = s.rows + 3, outputs = (s.n - 1) * stride + s.rows;
     Guarded y(Problem::floats(outputs), edge);
     std::fill_n(y.as<float>(), outputs, kPoison);
-    MatmulArgs args;
-    args.format = &p.format;
-    args.w = p.view();
-    args.x = p.x.as<float>();
-    args.x_stride = s.cols;
-    args.xq = &p.q;
-    args.n = s.n;
-    args.y = y.as<float>();
-    args.y_stride = stride;
-    args.row_begin = s.row_begin;
-    args.row_end = s.row_end;
-    args.scratch = (edge == Edge::behind ? scratch_behind : scratch_before).data();
-    product(args);
+    product(p.arguments(y.as<float>(), stride, (edge == Edge::behind ? scratch_behind : scratch_before).data()));
     size_t next = 0;
     for (int64_t i = 0; i < outputs; ++i) {
         const int64_t t = i / stride, row = i % stride;
@@ -321,17 +324,9 @@ TEST(products_of_a_part_of_a_tensor) {
             for (const MatmulFn product : {m.gemv, m.gemm}) {
                 std::vector<float> y(static_cast<size_t>(3 * rows));
                 const Guarded scratch(kMatmulScratch);
-                MatmulArgs args;
-                args.format = &f;
+                MatmulArgs args = p.arguments(y.data(), rows, scratch.data());
                 args.w = rows_of(f, p.view(), first, rows - first);
-                args.x = p.x.as<float>();
-                args.x_stride = cols;
-                args.xq = &p.q;
-                args.n = 3;
-                args.y = y.data();
-                args.y_stride = rows;
                 args.row_end = rows - first;
-                args.scratch = scratch.data();
                 product(args);
                 for (int64_t t = 0; t < 3; ++t)
                     for (int64_t r = 0; r + first < rows; ++r) {
@@ -483,16 +478,7 @@ TEST(products_with_the_same_activations_go_on) {
                 const auto products = [&](int64_t pieces) {
                     std::vector<float> y(static_cast<size_t>(n * rows));
                     const Guarded scratch(kMatmulScratch);
-                    MatmulArgs args;
-                    args.format = &f;
-                    args.w = p.view();
-                    args.x = p.x.as<float>();
-                    args.x_stride = cols;
-                    args.xq = &p.q;
-                    args.n = n;
-                    args.y = y.data();
-                    args.y_stride = rows;
-                    args.scratch = scratch.data();
+                    MatmulArgs args = p.arguments(y.data(), rows, scratch.data());
                     for (int64_t piece = 0; piece < pieces; ++piece) {
                         args.row_begin = rows / pieces * piece;
                         args.row_end = args.row_begin + rows / pieces;
@@ -519,16 +505,7 @@ TEST(integer_factors_lose_little_beside_int8_activations) {
             if (!rounds_factors(f, *table)) continue;
             std::vector<float> y(static_cast<size_t>(rows));
             const Guarded scratch(kMatmulScratch);
-            MatmulArgs args;
-            args.format = &f;
-            args.w = p.view();
-            args.xq = &p.q;
-            args.n = 1;
-            args.y = y.data();
-            args.y_stride = rows;
-            args.row_end = rows;
-            args.scratch = scratch.data();
-            table->matmul[static_cast<size_t>(f.slot)].gemv(args);
+            table->matmul[static_cast<size_t>(f.slot)].gemv(p.arguments(y.data(), rows, scratch.data()));
             double factors = 0, activations = 0;
             for (size_t i = 0; i < y.size(); ++i) {
                 factors += std::pow(static_cast<double>(y[i]) - answer.sum[i], 2);
@@ -552,18 +529,7 @@ TEST(an_activation_that_is_no_number_shows_in_every_product) {
                 for (const MatmulFn product : {m.gemv, m.gemm}) {
                     float y[6] = {};
                     const Guarded scratch(kMatmulScratch);
-                    MatmulArgs args;
-                    args.format = &f;
-                    args.w = p.view();
-                    args.x = p.x.as<float>();
-                    args.x_stride = cols;
-                    args.xq = &p.q;
-                    args.n = 2;
-                    args.y = y;
-                    args.y_stride = 3;
-                    args.row_end = 3;
-                    args.scratch = scratch.data();
-                    product(args);
+                    product(p.arguments(y, 3, scratch.data()));
                     CHECK_MSG(std::all_of(y, y + 6, [](float v) { return std::isnan(v); }), std::string(f.name) + " " + table->isa);
                 }
             }
