@@ -8,9 +8,29 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
+#include <immintrin.h>
+
 #include "kernels/tables.h"
 
 namespace quant {
+namespace {
+
+// A value that several operations use, kept in a register: the compiler would broadcast it from memory for each, and loads are
+// what is short. Without AVX-512 (under emulation) there is no such register.
+[[maybe_unused]] inline __m512i once(__m512i v) {
+#if defined(__AVX512F__)
+    asm("" : "+v"(v));
+#endif
+    return v;
+}
+[[maybe_unused]] inline __m512 once(__m512 v) {
+#if defined(__AVX512F__)
+    asm("" : "+v"(v));
+#endif
+    return v;
+}
+
+}  // namespace
 
 void fill_avx512_float(Kernels& table);
 void fill_avx512_gemv(Kernels& table);

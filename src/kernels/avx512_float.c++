@@ -112,8 +112,7 @@ inline void multiply_panel(const float* panel, int64_t count, const float* x, fl
         const __m512 a = _mm512_load_ps(panel + k * kRows), b = _mm512_load_ps(panel + k * kRows + 16);
 #pragma GCC unroll 16
         for (int t = 0; t < kColumns; ++t) {
-            __m512 xt = _mm512_set1_ps(x[k * kColumns + t]);
-            asm("" : "+v"(xt));  // one load for both: loads are what is short
+            const __m512 xt = once(_mm512_set1_ps(x[k * kColumns + t]));
             low[t] = _mm512_fmadd_ps(a, xt, low[t]);
             high[t] = _mm512_fmadd_ps(b, xt, high[t]);
         }

@@ -8,12 +8,6 @@
 namespace quant {
 namespace {
 
-// The compiler would load for each use: a broadcast takes a load port, of which there are as many as for products.
-inline __m512i once(__m512i v) {
-    asm("" : "+v"(v));
-    return v;
-}
-
 struct Rows512 {
     static constexpr bool kKeepsTotals = true;
     static constexpr int kPanels = 2;

@@ -74,6 +74,46 @@ inline __m512 shuffle_f32x4(__m512 a, __m512 b, int order) {
     return cast<__m512>(out);
 }
 
+inline __m512i cvtepi8_epi32(__m128i v) {
+    struct Bytes { signed char at[16]; };
+    const auto from = cast<Bytes>(v);
+    Words out;
+    for (int i = 0; i < 16; ++i) out.at[i] = from.at[i];
+    return cast<__m512i>(out);
+}
+template <int lanes, class Vector>
+inline void mask_storeu_ps(void* at, unsigned mask, const Vector& v) {
+    static_assert(sizeof(Vector) == 4 * lanes);
+    float from[lanes];
+    std::memcpy(from, &v, sizeof from);
+    for (unsigned i = 0; i < lanes; ++i) {
+        if (mask >> i & 1) std::memcpy(static_cast<char*>(at) + 4 * i, &from[i], 4);
+    }
+}
+inline __m512 permute_ps(__m512 v, int order) {
+    const auto from = cast<Floats>(v);
+    Floats out;
+    for (int i = 0; i < 16; ++i) out.at[i] = from.at[i / 4 * 4 + (order >> i % 4 * 2 & 3)];
+    return cast<__m512>(out);
+}
+inline float reduce_max_ps(__m512 v) {
+    auto part = cast<Floats>(v);
+    for (int half = 8; half; half /= 2) {
+        for (int i = 0; i < half; ++i) part.at[i] = part.at[i] > part.at[i + half] ? part.at[i] : part.at[i + half];
+    }
+    return part.at[0];
+}
+inline __m256 extractf32x8_ps(__m512 v, int half) {
+    __m256 out;
+    std::memcpy(&out, reinterpret_cast<const char*>(&v) + 32 * half, sizeof out);
+    return out;
+}
+inline __m512i zextsi256_si512(__m256i v) {
+    Words out{};
+    std::memcpy(&out, &v, sizeof v);
+    return cast<__m512i>(out);
+}
+
 // VPDPBUSD and VPDPWSSD without saturation, VEX-coded.
 inline __m256i dpbusd(__m256i sum, __m256i unsigned_bytes, __m256i signed_bytes) {
     struct Lanes { int at[8]; };
@@ -95,4 +135,11 @@ inline __m256i dpwssd(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi
 #define _mm512_maskz_loadu_ps(mask, at) emulated::maskz_loadu_ps(mask, at)
 #define _mm256_maskz_loadu_epi16(mask, at) emulated::maskz_loadu_epi16(mask, at)
 #define _mm512_reduce_add_ps(v) emulated::reduce_add_ps(v)
+#define _mm512_cvtepi8_epi32(v) emulated::cvtepi8_epi32(v)
+#define _mm512_mask_storeu_ps(at, mask, v) emulated::mask_storeu_ps<16>(at, mask, v)
+#define _mm_mask_storeu_ps(at, mask, v) emulated::mask_storeu_ps<4>(at, mask, v)
+#define _mm512_permute_ps(v, order) emulated::permute_ps(v, order)
+#define _mm512_reduce_max_ps(v) emulated::reduce_max_ps(v)
+#define _mm512_extractf32x8_ps(v, half) emulated::extractf32x8_ps(v, half)
+#define _mm512_zextsi256_si512(v) emulated::zextsi256_si512(v)
 #define _mm512_shuffle_f32x4(a, b, order) emulated::shuffle_f32x4(a, b, order)
