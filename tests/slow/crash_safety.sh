@@ -37,9 +37,10 @@ delay() { awk -v r="$RANDOM" -v w="$whole" 'BEGIN { printf "%.4f", r / 32768 * w
 why='' finished=0 rounds=500
 for ((i = 0; i < rounds; ++i)); do
     begin $((i % 2))
+    wait=$(delay) # known before the run begins, which takes no longer than a few programs take to start
     "$quant" quantize --quiet --force "$tiny" out/x.gguf q8_0 2 &
     pid=$!
-    sleep "$(delay)"
+    sleep "$wait"
     kill -KILL $pid 2>/dev/null || finished=$((finished + 1))
     wait $pid 2>/dev/null
     bad=$(state $((i % 2)))
@@ -57,9 +58,10 @@ for row in INT:130 TERM:143 HUP:129; do
     signal=${row%:*} code=${row#*:} why='' stopped=0
     for ((i = 0; i < 200; ++i)); do
         begin $((i % 2))
+        wait=$(delay)
         env --default-signal="$signal" "$quant" quantize --quiet --force "$tiny" out/x.gguf q8_0 2 2>err &
         pid=$!
-        sleep "$(delay)"
+        sleep "$wait"
         kill -"$signal" $pid 2>/dev/null
         wait $pid 2>/dev/null
         found=$?

@@ -475,8 +475,8 @@ TEST(products_of_rows_longer_than_the_scratch_holds) {
 TEST(products_with_the_same_activations_go_on) {
     for (const Format& f : formats()) {
         if (f.activation != Activation::q8) continue;
-        for (const auto& [n, blocks] : {std::pair<int64_t, int64_t>{13, 512}, {3, 4096}, {530, 256}}) {
-            const int64_t rows = 4, cols = std::max<int64_t>(blocks, f.block);
+        for (const auto& size : {std::pair<int64_t, int64_t>{13, 512}, {3, 4096}, {530, 256}}) {
+            const int64_t n = size.first, rows = 4, cols = std::max<int64_t>(size.second, f.block);
             if (n * cols > 10000 && !check::full() && f.slot != FormatSlot::q4_0 && f.slot != FormatSlot::q6_k) continue;
             const Problem p(f, {0, rows, rows, n, cols}, Edge::behind, 83);
             for (const Kernels* table : available_kernels()) {
