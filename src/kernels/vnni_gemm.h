@@ -25,7 +25,6 @@ struct Vnni : PackedTiles<Vnni<Rows, kColumns>> {
     template <PanelKind kind, int kCount>
     static void multiply(const Panel& panel, int64_t groups, const int32_t* x, float (*out)[kPanels * kRows]) {
         constexpr bool kKeeps = Rows::kKeepsTotals || kind.scale_of_256;
-        constexpr int64_t kTogether = kind.scale_of_256 ? 8 : 1;
         Rows kept[kCount];
         for (int t = 0; t < kCount; ++t) {
             kept[t] = Rows::zero();
@@ -33,7 +32,7 @@ struct Vnni : PackedTiles<Vnni<Rows, kColumns>> {
         }
         for (int64_t g = 0; g < groups; ++g, x += Packed<kind>::kWords * kCount) {
             add_group<kind, kCount, kKeeps>(panel, g, x, kept, out);
-            if (!kind.scale_of_256 || g % kTogether != kTogether - 1) continue;
+            if (!kind.scale_of_256 || g % 8 != 7) continue;
             const Rows scale = Rows::load_panels(panel.scale[g]);
 #pragma GCC unroll 16
             for (int t = 0; t < kCount; ++t) {

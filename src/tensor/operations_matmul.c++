@@ -22,7 +22,7 @@ MatmulFn choose_matmul(const Format& format, int64_t n, bool exact) {
 namespace {
 
 // Weight rows per piece: a multiple of 32, so that kernels which take several rows at once never meet a cut. Many activation
-// rows are packed anew for every piece, which pays for larger ones; a single one is soon multiplied, and threads should end together.
+// rows may be packed anew for every piece, which pays for larger ones; a single one is soon multiplied, and threads should end together.
 int64_t piece_rows(int64_t rows, int64_t n, int threads) {
     constexpr int64_t kStep = 32;
     const int64_t most = n < 32 ? 256 : 1024;

@@ -29,6 +29,7 @@ state() {
 temporaries() { find out -name '.x.gguf.*' | wc -l; }
 result() { if [ -z "$2" ]; then echo "ok $1"; else echo "FAIL $1: $2 (seed $seed)"; fi; }
 # Seconds of one whole run, for random delays over it: the median of some, because other work comes and goes.
+# Nearly twice as long, because beside what the loop starts a run takes longer: about half of all runs are met at work.
 timed() { { TIMEFORMAT=%R; time "$quant" quantize --quiet --force "$tiny" timed.gguf q8_0 2; } 2>&1 | tail -n 1; }
 whole=$(for _ in 1 2 3 4 5 6 7 8; do timed; done | sort -n | sed -n 4p)
 delay() { awk -v r="$RANDOM" -v w="$whole" 'BEGIN { printf "%.4f", r / 32768 * w * 1.8 }'; }
