@@ -58,6 +58,7 @@ $(BUILD)/src/formats/avx2%.o: ISA = -mavx2
 $(BUILD)/src/kernels/avx2%.o: ISA = -mavx2 -mfma -mf16c
 $(BUILD)/src/kernels/avxvnni%.o: ISA = -mavxvnni -mavx2 -mfma -mf16c
 $(BUILD)/src/kernels/avx512%.o: ISA = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c
+$(BUILD)/src/kernels/avx512_vbmi%.o: ISA = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi -mavx512bitalg -mgfni -mavx2 -mfma -mf16c
 endif
 ifneq ($(filter aarch64 arm64,$(CPU)),)
 $(BUILD)/src/kernels/neon_dotprod%.o: ISA = -march=armv8.2-a+dotprod

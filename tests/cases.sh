@@ -5,7 +5,8 @@ quant=$(realpath "${QUANT_BUILD:-build}")/quant
 shared=${QUANT_SHARED:-../shared}
 work=$(mktemp -d)
 guard=$(command -v timeout || command -v gtimeout)  # none on a bare macOS
-trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+# Of this shell alone: one that has just been forked has its traps until it has started a program, and may meet a signal by then.
+trap 'if [ "$BASHPID" -eq $$ ]; then chmod -R u+w "$work"; rm -rf "$work"; fi' EXIT
 
 # check NAME COMMAND...: the command must succeed; what it prints says why it did not.
 check() {

@@ -25,7 +25,7 @@ const AttentionKernels* attention_kernels() {
         return table;
     }();
     const std::string_view isa = kernels().isa;
-    if (isa == "avx512") return &avx512;
+    if (isa.starts_with("avx512")) return &avx512;
     if (isa.starts_with("avx")) return &avx2;
 #endif
     return nullptr;

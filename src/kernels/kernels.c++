@@ -36,6 +36,7 @@ constexpr Isa kIsas[] = {
     {"avx2", [](const CpuFeatures& cpu) { return cpu.avx2; }, QUANT_X86(fill_avx2)},
     {"avxvnni", [](const CpuFeatures& cpu) { return cpu.avx_vnni; }, QUANT_X86(fill_avxvnni)},
     {"avx512", [](const CpuFeatures& cpu) { return cpu.avx512 && cpu.avx512_vnni; }, QUANT_X86(fill_avx512)},
+    {"avx512_vbmi", [](const CpuFeatures& cpu) { return cpu.avx512_vbmi; }, QUANT_X86(fill_avx512_vbmi)},
     {"neon", [](const CpuFeatures& cpu) { return cpu.neon; }, QUANT_ARM(fill_neon)},
     {"neon_dotprod", [](const CpuFeatures& cpu) { return cpu.dotprod; }, QUANT_ARM(fill_neon_dotprod)},
     {"neon_i8mm", [](const CpuFeatures& cpu) { return cpu.dotprod && cpu.i8mm; }, QUANT_ARM(fill_neon_i8mm)},

@@ -41,6 +41,7 @@ constexpr Loop kLoops[] = {
     {"avx2", 12 * 32, 12 * 8, int8_avx2_wide, f32_avx2_wide},
     {"avxvnni", 12 * 32, 12 * 8, int8_avxvnni_wide, f32_avx2_wide},
     {"avx512", 12 * 64, 12 * 16, int8_avx512_wide, f32_avx512_wide},
+    {"avx512_vbmi", 12 * 64, 12 * 16, int8_avx512_wide, f32_avx512_wide},
 #endif
     {"none", 0, 0, nullptr, nullptr},
 };

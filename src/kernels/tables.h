@@ -12,6 +12,7 @@ void fill_scalar(Kernels& table);
 void fill_avx2(Kernels& table);
 void fill_avxvnni(Kernels& table);
 void fill_avx512(Kernels& table);
+void fill_avx512_vbmi(Kernels& table);
 #elif defined(__aarch64__)
 void fill_neon(Kernels& table);
 void fill_neon_dotprod(Kernels& table);

@@ -1,0 +1,14 @@
+// The AVX-512 table for processors that also permute bytes (VBMI, BITALG, GFNI): products with one activation row where looking up
+// is what bounds them; all else stays that of AVX-512.
+#if defined(__x86_64__)
+#include "kernels/avx512_vbmi.h"
+
+namespace quant {
+
+void fill_avx512_vbmi(Kernels& table) {
+    fill_avx512_vbmi_grid(table);
+    fill_avx512_vbmi_ternary(table);
+}
+
+}  // namespace quant
+#endif
