@@ -112,27 +112,28 @@ full: all $(BUILD)/$(SHARED) $(UNIT_PROGRAMS) ## what `make test` leaves out: fu
 unit: $(UNIT_PROGRAMS) ## the unit tests alone
 	@QUANT_BUILD=$(BUILD) tests/run.sh $(UNIT_PROGRAMS)
 
-# Sanitized builds stay in folders of their own. Of the instruction sets AVX2 meets all sanitizers, and is what runs; those above it
-# share its loops, and with AddressSanitizer they would take half of the time.
-SANITIZED = +$(if $(filter x86_64 amd64,$(CPU)),QUANT_ISA=avx2 )$(MAKE) OPTIMIZE=-O1 OPTIMIZE_HOT=-O1 HARDENING= WERROR= CI=
+# Sanitized builds stay in folders of their own. Of the instruction sets AVX2 meets all sanitizers; those above it share its loops, and
+# with AddressSanitizer they would take half of the time.
+WITH_AVX2 = $(if $(filter x86_64 amd64,$(CPU)),QUANT_ISA=avx2)
+SANITIZED = $(MAKE) OPTIMIZE=-O1 OPTIMIZE_HOT=-O1 HARDENING= WERROR= CI=
 ifneq ($(findstring -DQUANT_SANITIZED,$(CXXFLAGS)),)
 $(BUILD)/src/kernels/avx512%.o $(BUILD)/src/kernels/avxvnni%.o: UNSANITIZED = -fno-sanitize=address -fno-sanitize=thread
 endif
 ASAN = BUILD=$(BUILD)/asan CXXFLAGS="-DQUANT_SANITIZED -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS"
 asan: ## unit tests under AddressSanitizer and UBSan, in build/asan
-	$(SANITIZED) all unit $(ASAN)
+	+$(SANITIZED) all unit $(ASAN)
 fuzz: ## fuzz targets under AddressSanitizer and UBSan, QUANT_FUZZ_RUNS=100000 inputs each, in build/asan
-	$(SANITIZED) fuzz-programs $(ASAN)
+	+$(SANITIZED) fuzz-programs $(ASAN)
 fuzz-programs: $(FUZZ_PROGRAMS)
 	@tests/run.sh $(FUZZ_PROGRAMS)
 ubsan: ## unit tests under UBSan alone, in build/ubsan
-	$(SANITIZED) all unit BUILD=$(BUILD)/ubsan CXXFLAGS="-DQUANT_SANITIZED -g1 -fsanitize=undefined -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS"
+	+$(SANITIZED) all unit BUILD=$(BUILD)/ubsan CXXFLAGS="-DQUANT_SANITIZED -g1 -fsanitize=undefined -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS"
 THREADED = $(addprefix $(BUILD)/tests/,threads tensor model quantize rounding adapter)
 threaded: $(THREADED)
 	@QUANT_BUILD=$(BUILD) tests/run.sh $(THREADED)
 tsan: ## tests with threads, one quantization and one generation under ThreadSanitizer, in build/tsan
-	$(SANITIZED) all threaded BUILD=$(BUILD)/tsan CXXFLAGS="-DQUANT_SANITIZED -g1 -fsanitize=thread"
-	QUANT_BUILD=$(BUILD)/tsan tests/run.sh scripts/threads.sh
+	+$(WITH_AVX2) $(SANITIZED) all threaded BUILD=$(BUILD)/tsan CXXFLAGS="-DQUANT_SANITIZED -g1 -fsanitize=thread"
+	$(WITH_AVX2) QUANT_BUILD=$(BUILD)/tsan tests/run.sh scripts/threads.sh
 
 bench: $(PROGRAM) ## speed of the bundled model in f16 and 4 bits on this machine
 	@QUANT_BUILD=$(BUILD) scripts/bench.sh

@@ -18,11 +18,20 @@ out=${BUILD:-build}/aarch64
 programs="${*:-kernels operations formats threads}"
 # shellcheck disable=SC2086 # several
 make -s -j"${JOBS:-2}" BUILD="$out" CXX="$cxx -Wno-psabi" LDFLAGS=-static $(printf " $out/tests/%s" $programs)
-status=0
-for cpu in max neoverse-n1 cortex-a72; do
-    for p in $programs; do
-        "$qemu" -cpu "$cpu" "$out/tests/$p" >"$out/tests/$p.$cpu.log" || status=1
-        sed "s/^\(ok\|FAIL\|SKIP\) /\1 ${cpu//-/_}_/" "$out/tests/$p.$cpu.log"
-    done
+run() { # CPU
+    local p status=0
+    for p in $programs; do "$qemu" -cpu "$1" "$out/tests/$p" >"$out/tests/$p.$1.log" || status=1; done
+    return $status
+}
+# As many at once as the build had jobs.
+cpus="max neoverse-n1 cortex-a72" running="" status=0
+for cpu in $cpus; do
+    while [ "$(jobs -rp | wc -l)" -ge "${JOBS:-2}" ]; do sleep 0.2; done
+    run "$cpu" &
+    running="$running $!"
+done
+for job in $running; do wait "$job" || status=1; done
+for cpu in $cpus; do
+    for p in $programs; do sed -n "s/^\(ok\|FAIL\|SKIP\) /\1 ${cpu//-/_}_/p" "$out/tests/$p.$cpu.log"; done
 done
 exit $status

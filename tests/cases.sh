@@ -8,6 +8,9 @@ guard=$(command -v timeout || command -v gtimeout)  # none on a bare macOS
 # Of this shell alone: one that has just been forked has its traps until it has started a program, and may meet a signal by then.
 trap 'if [ "$BASHPID" -eq $$ ]; then chmod -R u+w "$work"; rm -rf "$work"; fi' EXIT
 
+# What `make test` has shown, and takes long, is not repeated by `make full`.
+shown_by_test() { [ -n "${QUANT_FULL_TESTS:-}" ]; }
+
 # check NAME COMMAND...: the command must succeed; what it prints says why it did not.
 check() {
     local name=$1

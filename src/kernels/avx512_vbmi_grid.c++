@@ -237,7 +237,7 @@ struct IQ3_S : Signed<Points::of4> {
     static constexpr float kFactor = 1;
     [[gnu::always_inline]] static __m512 add(const uint8_t* b, const X& x, __m512 sum) {
         const __m512i signs = four_of_each_group(b + 74), index = once(_mm512_loadu_si512(b + 2));
-        const __mmask64 upper = _mm512_movepi8_mask(index), top = _cvtu64_mask64(load64(b + 66));
+        const __mmask64 upper = _mm512_movepi8_mask(index), top = load64(b + 66);
         const auto nibbles = [&](int half) {
             const uint8_t* table = iq3_s_nibbles.of[half];
             return _mm512_mask_blend_epi8(top, look_up(table, index, upper), look_up(table + 256, index, upper));

@@ -6,7 +6,7 @@ namespace quant {
 const CpuFeatures& cpu_features() {
     static const CpuFeatures features = [] {
         CpuFeatures f;
-        f.avx2 = f.avx_vnni = f.avx512 = f.avx512_vnni = true;
+        f.avx2 = f.avx_vnni = f.avx512 = f.avx512_vnni = f.avx512_vbmi = true;
         return f;
     }();
     return features;

@@ -8,6 +8,7 @@
 
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
+#include <simde/x86/gfni.h>
 
 // What SIMDe 0.7.4 lacks, from Intel's description of each. The macros take the place of the compiler's own declarations,
 // which need the instruction set.
@@ -108,9 +109,40 @@ inline __m256 extractf32x8_ps(__m512 v, int half) {
     std::memcpy(&out, reinterpret_cast<const char*>(&v) + 32 * half, sizeof out);
     return out;
 }
+inline __m512i zextsi128_si512(__m128i v) {
+    Words out{};
+    std::memcpy(&out, &v, sizeof v);
+    return cast<__m512i>(out);
+}
 inline __m512i zextsi256_si512(__m256i v) {
     Words out{};
     std::memcpy(&out, &v, sizeof v);
+    return cast<__m512i>(out);
+}
+
+inline __m512i cvtepu32_epi64(__m256i v) {
+    struct Low { unsigned at[8]; };
+    struct Wide { unsigned long long at[8]; };
+    const auto from = cast<Low>(v);
+    Wide out;
+    for (int i = 0; i < 8; ++i) out.at[i] = from.at[i];
+    return cast<__m512i>(out);
+}
+inline __m512i maskz_loadu_epi8(unsigned long long mask, const void* at) {
+    struct Bytes { unsigned char at[64]; };
+    Bytes out{};
+    for (int i = 0; i < 64; ++i) {
+        if (mask >> i & 1) out.at[i] = static_cast<const unsigned char*>(at)[i];
+    }
+    return cast<__m512i>(out);
+}
+inline __m512i mask_i64gather_epi64(__m512i into, unsigned mask, __m512i index, const void* base, int scale) {
+    struct Wide { long long at[8]; };
+    auto out = cast<Wide>(into);
+    const auto where = cast<Wide>(index);
+    for (unsigned i = 0; i < 8; ++i) {
+        if (mask >> i & 1) std::memcpy(&out.at[i], static_cast<const char*>(base) + where.at[i] * scale, 8);
+    }
     return cast<__m512i>(out);
 }
 
@@ -129,6 +161,10 @@ inline __m256i dpwssd(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi
 
 #define _mm256_dpbusd_avx_epi32(sum, u, s) emulated::dpbusd(sum, u, s)
 #define _mm256_dpwssd_avx_epi32(sum, a, b) emulated::dpwssd(sum, a, b)
+#define _mm512_cvtepu32_epi64(v) emulated::cvtepu32_epi64(v)
+#define _mm512_maskz_loadu_epi8(mask, at) emulated::maskz_loadu_epi8(mask, at)
+#undef _mm512_mask_i64gather_epi64
+#define _mm512_mask_i64gather_epi64(into, mask, index, base, scale) emulated::mask_i64gather_epi64(into, mask, index, base, scale)
 #define _mm512_cvtepi32_ps(v) emulated::cvtepi32_ps(v)
 #define _mm512_cvtepu16_epi32(v) emulated::cvtepu16_epi32(v)
 #define _mm512_cvtph_ps(v) emulated::cvtph_ps(v)
@@ -141,5 +177,6 @@ inline __m256i dpwssd(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi
 #define _mm512_permute_ps(v, order) emulated::permute_ps(v, order)
 #define _mm512_reduce_max_ps(v) emulated::reduce_max_ps(v)
 #define _mm512_extractf32x8_ps(v, half) emulated::extractf32x8_ps(v, half)
+#define _mm512_zextsi128_si512(v) emulated::zextsi128_si512(v)
 #define _mm512_zextsi256_si512(v) emulated::zextsi256_si512(v)
 #define _mm512_shuffle_f32x4(a, b, order) emulated::shuffle_f32x4(a, b, order)

@@ -14,6 +14,7 @@
 #include "formats/format.h"
 #include "formats/lanes.h"
 #include "tests/check.h"
+#include "tests/full.h"
 #include "tests/unit/rows.h"
 #include "tests/unit/vectors.h"
 #include "tests/unit/whole.h"
@@ -176,7 +177,7 @@ TEST(hard_rows_stay_finite) {
     const std::vector<float> zeros(kRow);
     for (const Format* format : block_formats()) {
         for (size_t r = 0; r < all.size(); ++r) {
-            for (size_t k = 0; k <= importances.size(); ++k) {
+            for (size_t k = check::sanitized ? r % 3 : 0; k <= importances.size(); k += check::sanitized ? 3 : 1) {
                 const float* w = k ? importances[k - 1].data() : nullptr;
                 const auto y = encode_decode(*format, all[r].data(), w, kRow);
                 const std::string where = std::string(format->name) + " row " + std::to_string(r) + " importance " + std::to_string(k);
@@ -278,7 +279,7 @@ TEST(errors_on_random_weights) {
     }
 }
 
-#if defined(__x86_64__)  // elsewhere there is one width
+#if defined(__x86_64__) && !defined(QUANT_SANITIZED)  // elsewhere there is one width
 TEST(same_bytes_in_both_widths) {
     if (!wide_lanes()) SKIP("this processor has no AVX2");
     auto all = hard_rows(kRow);

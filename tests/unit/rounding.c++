@@ -289,6 +289,7 @@ TEST(feedback_lowers_the_objective) {
         // The affine formats are one codec with parameters: groups and rows, with zero points and without, at all bits.
         const size_t affine = static_cast<size_t>(format.slot) - static_cast<size_t>(FormatSlot::affine);
         if (!check::full() && affine < 64 && affine % 9 != 0) continue;
+        if (check::sanitized && static_cast<size_t>(format.slot) % 4 != 0) continue;
         const double searched = objective(
             w, decoded(format, encoded(format, w, diagonal.data(), rows, cols), rows, cols), gram, cols);
         const double once = objective(
