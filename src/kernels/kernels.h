@@ -101,7 +101,7 @@ struct Kernels {
 const Kernels& kernels();
 // All tables that this processor can run, lowest first (tests walk them). The first is scalar.
 std::span<const Kernels* const> available_kernels();
-// Chooses by name ("scalar", "avx2", "avxvnni", "avx512", "neon", "neon_dotprod", "neon_i8mm"); error when unknown or not runnable here.
+// Chooses by name ("scalar", "avx2", "avxvnni", "avx512", "avx512_vbmi", "neon", "neon_dotprod", "neon_i8mm"); error when unknown or not runnable here.
 Status force_kernels(std::string_view isa);
 // The error of an unusable QUANT_ISA, so that main can refuse before work starts.
 Status check_kernel_environment();

@@ -475,9 +475,10 @@ TEST(products_of_rows_longer_than_the_scratch_holds) {
 TEST(products_with_the_same_activations_go_on) {
     for (const Format& f : formats()) {
         if (f.activation != Activation::q8) continue;
-        for (const auto& size : {std::pair<int64_t, int64_t>{13, 512}, {3, 4096}, {530, 256}}) {
+        for (const auto& size : {std::pair<int64_t, int64_t>{13, 512}, {3, 4096}, {530, 256}, {1, 512}, {1, 262400}}) {
             const int64_t n = size.first, rows = 4, cols = std::max<int64_t>(size.second, f.block);
-            if (n * cols > 10000 && !check::full() && f.slot != FormatSlot::q4_0 && f.slot != FormatSlot::q6_k) continue;
+            const bool often = f.slot == FormatSlot::q4_0 || f.slot == FormatSlot::q6_k || f.slot == FormatSlot::iq2_xxs;
+            if (n * cols > 10000 && !check::full() && !often) continue;
             const Problem p(f, {0, rows, rows, n, cols}, Edge::behind, 83);
             for (const Kernels* table : available_kernels()) {
                 const auto products = [&](int64_t pieces) {
@@ -487,7 +488,8 @@ TEST(products_with_the_same_activations_go_on) {
                     for (int64_t piece = 0; piece < pieces; ++piece) {
                         args.row_begin = rows / pieces * piece;
                         args.row_end = args.row_begin + rows / pieces;
-                        table->matmul[static_cast<size_t>(f.slot)].gemm(args);
+                        const MatmulKernels& kernels = table->matmul[static_cast<size_t>(f.slot)];
+                        (n == 1 ? kernels.gemv : kernels.gemm)(args);
                         args.same_activations = true;
                     }
                     return y;
