@@ -143,13 +143,12 @@ inline __m512 times_scales(__m512 products, float d, const Planes& x, __m512 sum
     return _mm512_fmadd_ps(_mm512_mul_ps(products, _mm512_load_ps(x.scales)), _mm512_set1_ps(d), sum);
 }
 
-// ---- the formats: add() adds the product of a block to the lanes of a sum ---------------------------------------
+// ---- the formats, as multiply_laid_out() wants them --------------------------------------------------------------
 
-template <Points points>
+template <Points points, int whole>  // the format's scale is in 1 / whole
 struct Signed {
     using X = Planes;
-    static constexpr float kFactor = 0.125f;
-    static void prepare(const int8_t* codes, const float* scales, float factor, X& out) { planes_of<points>(codes, scales, factor, out); }
+    static void prepare(const int8_t* codes, const float* scales, X& out) { planes_of<points>(codes, scales, 1.0f / whole, out); }
 };
 
 // Byte p of each group alone; patterns of this kind number bytes in 16.
@@ -158,7 +157,7 @@ constexpr Pattern byte_alone(int p) {
 }
 constexpr Pattern kByte[4] = {byte_alone(0), byte_alone(1), byte_alone(2), byte_alone(3)};
 
-struct IQ2_XXS : Signed<Points::of8> {
+struct IQ2_XXS : Signed<Points::of8, 8> {
     static constexpr int kBytes = 66;
     [[gnu::always_inline]] static __m512 add(const uint8_t* b, const X& x, __m512 sum) {
         const __m512i group = once(_mm512_loadu_si512(b + 2)), signs = even_signs<32, 7>(group);
@@ -176,7 +175,7 @@ inline __m512 nibble_scales(const uint8_t* at, const Products& dots) {
     return _mm512_fmadd_ps(dots.of_half(1), second, _mm512_mul_ps(dots.of_half(0), first));
 }
 
-struct IQ2_XS : Signed<Points::of8> {
+struct IQ2_XS : Signed<Points::of8, 8> {
     static constexpr int kBytes = 74;
     [[gnu::always_inline]] static __m512 add(const uint8_t* b, const X& x, __m512 sum) {
         const __m512i group = once(_mm512_loadu_si512(b + 2)), signs = even_signs<9, 16>(group);
@@ -188,7 +187,7 @@ struct IQ2_XS : Signed<Points::of8> {
     }
 };
 
-struct IQ2_S : Signed<Points::of8> {
+struct IQ2_S : Signed<Points::of8, 8> {
     static constexpr int kBytes = 82;
     [[gnu::always_inline]] static __m512 add(const uint8_t* b, const X& x, __m512 sum) {
         const __m512i group = with_more(b + 2, kOneMore, 0x1010101010101010u, _mm_loadl_epi64(reinterpret_cast<const __m128i*>(b + 66))), signs = four_of_each_group(b + 34);
@@ -215,9 +214,8 @@ void fill_nibbles(const Grid4<n>& grid, Nibbles<n>& out, Nibble nibble) {
         }
 }
 
-struct IQ3_XXS : Signed<Points::of4> {  // levels 4 12 20 28 36 44 52 62
+struct IQ3_XXS : Signed<Points::of4, 4> {  // levels 4 12 20 28 36 44 52 62
     static constexpr int kBytes = 98;
-    static constexpr float kFactor = 0.25f;
     [[gnu::always_inline]] static __m512 add(const uint8_t* b, const X& x, __m512 sum) {
         const __m512i words = four_of_each_group(b + 66), signs = even_signs<0, 7>(words), index = once(_mm512_loadu_si512(b + 2));
         const __mmask64 upper = _mm512_movepi8_mask(index);
@@ -232,9 +230,8 @@ struct IQ3_XXS : Signed<Points::of4> {  // levels 4 12 20 28 36 44 52 62
     }
 };
 
-struct IQ3_S : Signed<Points::of4> {
+struct IQ3_S : Signed<Points::of4, 1> {
     static constexpr int kBytes = 110;
-    static constexpr float kFactor = 1;
     [[gnu::always_inline]] static __m512 add(const uint8_t* b, const X& x, __m512 sum) {
         const __m512i signs = four_of_each_group(b + 74), index = once(_mm512_loadu_si512(b + 2));
         const __mmask64 upper = _mm512_movepi8_mask(index), top = load64(b + 66);
@@ -254,10 +251,9 @@ struct IQ3_S : Signed<Points::of4> {
 // Levels 0 1 2 stand for -1 0 1, and an eighth more or less for a group.
 struct IQ1_S {
     static constexpr int kBytes = 50;
-    static constexpr float kFactor = 1;
     using X = PlanesAndSums;
-    static void prepare(const int8_t* codes, const float* scales, float factor, X& out) {
-        planes_of<Points::of8>(codes, scales, factor, out);
+    static void prepare(const int8_t* codes, const float* scales, X& out) {
+        planes_of<Points::of8>(codes, scales, 1, out);
         __m512i sum = _mm512_setzero_si512();
         for (int p = 0; p < 4; ++p) sum = _mm512_add_epi32(sum, lane_sums(out, p));
         _mm512_store_ps(out.sums, _mm512_cvtepi32_ps(sum));
@@ -280,10 +276,9 @@ constexpr Pattern kThrees = pattern([](int g, int) { return g / 2 * 16 + g % 2 *
 // The same with the eighth of 8 weights: all in eighths.
 struct IQ1_M {
     static constexpr int kBytes = 56;
-    static constexpr float kFactor = 0.125f;
     using X = PlanesAndEighths;
-    static void prepare(const int8_t* codes, const float* scales, float factor, X& out) {
-        planes_of<Points::of8>(codes, scales, factor, out);
+    static void prepare(const int8_t* codes, const float* scales, X& out) {
+        planes_of<Points::of8>(codes, scales, 0.125f, out);
         for (int half = 0; half < 2; ++half) {
             const __m512i first = lane_sums(out, 2 * half), second = lane_sums(out, 2 * half + 1);
             _mm512_store_si512(out.twice[2 * half], _mm512_add_epi32(first, first));
@@ -314,50 +309,12 @@ struct IQ1_M {
     }
 };
 
-// ---- products with a row -----------------------------------------------------------------------------------------
-
-constexpr int64_t kBlocksAtOnce = 1024;
-
-template <class F>
-inline void multiply(const MatmulArgs& args, int64_t t, int64_t first, int64_t count) {
-    const auto* const x = static_cast<const typename F::X*>(args.scratch);
-    const int64_t row_bytes = args.w.cols / 256 * F::kBytes;
-    for (int64_t row = args.row_begin; row < args.row_end; ++row) {
-        const uint8_t* b = args.w.data + row * row_bytes + first * F::kBytes;
-        __m512 sum = _mm512_setzero_ps();
-        for (int64_t u = 0; u < count; ++u, b += F::kBytes) {
-            prefetch_ahead(b, F::kBytes);
-            sum = F::add(b, x[u], sum);
-        }
-        float& y = args.y[t * args.y_stride + row];
-        y = (first == 0 ? 0.0f : y) + _mm512_reduce_add_ps(sum);
-    }
-}
-
-template <class F>
-void gemv_book(const MatmulArgs& args) {
-    static_assert(kBlocksAtOnce * sizeof(typename F::X) <= kMatmulScratch);
-    const int64_t blocks = args.w.cols / 256;
-    const bool prepared = args.same_activations && args.n == 1 && blocks <= kBlocksAtOnce;
-    auto* const x = static_cast<typename F::X*>(args.scratch);
-    for (int64_t t = 0; t < args.n; ++t)
-        for (int64_t first = 0; first < blocks; first += kBlocksAtOnce) {
-            const int64_t count = blocks - first < kBlocksAtOnce ? blocks - first : kBlocksAtOnce;
-            const int8_t* codes = args.xq->row_codes(t) + 256 * first;
-            const float* scales = args.xq->row_scales(t) + 8 * first;
-            for (int64_t u = 0; u < count && !prepared; ++u) F::prepare(codes + 256 * u, scales + 8 * u, F::kFactor, x[u]);
-            multiply<F>(args, t, first, count);
-        }
-}
-
 }  // namespace
 
 void fill_avx512_vbmi_grid(Kernels& table) {
     fill_nibbles(kIq3XxsGrid, iq3_xxs_nibbles, [](uint32_t level) { return (level - 4) / 8; });
     fill_nibbles(kIq3SGrid, iq3_s_nibbles, [](uint32_t level) { return level; });
-#define SET(F, slot)                                                                                 \
-    table.matmul[static_cast<size_t>(FormatSlot::slot)].gemv = gemv_book<F>;                            \
-    table.matmul[static_cast<size_t>(FormatSlot::slot)].gemv_name = "gemv_" #slot "_q8_avx512_vbmi";
+#define SET(F, slot) set_gemv_laid_out<F>(table, FormatSlot::slot, "gemv_" #slot "_q8_avx512_vbmi");
     QUANT_GRID_BLOCKS(SET)
 #undef SET
 }

@@ -10,7 +10,7 @@
 namespace quant {
 namespace {
 
-constexpr int kBytes = 54, kTrits = 52;
+constexpr int kTrits = 52;  // bytes of a block that hold them
 
 // Where trit n lies in its register, in steps of two bits: trit 0 alone; 4 moves down by one step before.
 constexpr int place_of(int n) { return n == 0 ? 0 : n == 4 ? 2 : n - 1; }
@@ -37,81 +37,58 @@ struct alignas(64) TritsOfX {
     float unit;              // of the factors; NaN where an activation was
 };
 
-inline void prepare(const int8_t* codes, const float* scales, TritsOfX& out) {
-    alignas(32) int32_t multiples[8];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(multiples), multiples_of<32767>(scales, out.unit));
-    __m512i start = _mm512_setzero_si512();
-    for (int n = 0; n < 5; ++n) {
-        const int middle = 160 + 16 * n, bits = 2 * place_of(n), half = bits ? 1 << (bits - 1) : 0;
-        __builtin_memset(out.codes[n] + 48, 0, 16);
-        __builtin_memcpy(out.codes[n], codes + 32 * n, 32);
-        __builtin_memcpy(out.codes[n] + 32, codes + middle, 16);
-        if (n < 4) __builtin_memcpy(out.codes[n] + 48, codes + 240 + 4 * n, 4);
-        for (int lane = 0; lane < 16; ++lane) {
-            const int group = lane < 8 ? n : lane < 12 ? middle / 32 : 7;
-            out.factors[n][lane] = (multiples[group] + half) >> bits;
-        }
-        const __m512i factors = _mm512_load_si512(out.factors[n]);
-        const __m512i sums = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), _mm512_load_si512(out.codes[n]));
-        start = _mm512_sub_epi32(start, _mm512_mullo_epi32(_mm512_slli_epi32(factors, bits), sums));
-        _mm512_store_si512(out.factors[n], _mm512_or_si512(factors, _mm512_slli_epi32(factors, 16)));
-    }
-    _mm512_store_si512(out.start, start);
-}
-
 inline __m512i add_trits(__m512i sum, __m512i trits, const TritsOfX& x, int n) {
     return _mm512_dpwssd_epi32(sum, _mm512_maddubs_epi16(trits, _mm512_load_si512(x.codes[n])), _mm512_load_si512(x.factors[n]));
 }
 
-inline __m512 add_block(const uint8_t* b, const TritsOfX& x, __m512 sum) {
-    const __m512i bytes = _mm512_maskz_loadu_epi8((uint64_t{1} << kTrits) - 1, b);
-    const __m512i later = look_up(kLaterTrits.of, bytes, _mm512_movepi8_mask(bytes));
-    const __m512i one = _mm512_set1_epi8(1);
-    const __m512i first = _mm512_mask_add_epi8(_mm512_maskz_mov_epi8(_mm512_cmpge_epu8_mask(bytes, _mm512_set1_epi8(86)), one),
-                                               _mm512_cmpge_epu8_mask(bytes, _mm512_set1_epi8(static_cast<char>(171))), one, one);
-    const auto bits_at = [](__m512i v, int place) { return _mm512_and_si512(v, _mm512_set1_epi8(static_cast<char>(3 << 2 * place))); };
-    // One sum of all fits: 20 trits of 2 at most, times 127 and 32767, twice that for the start.
-    __m512i even = add_trits(_mm512_load_si512(x.start), first, x, 0), odd = _mm512_setzero_si512();
-    odd = add_trits(odd, bits_at(later, 0), x, 1);
-    even = add_trits(even, bits_at(later, 1), x, 2);
-    odd = add_trits(odd, bits_at(later, 2), x, 3);
-    even = add_trits(even, bits_at(_mm512_srli_epi16(later, 2), 2), x, 4);
-    const __m512 product = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
-    return _mm512_fmadd_ps(product, _mm512_set1_ps(x.unit * half_at(b + kTrits)), sum);
-}
+struct TQ1_0_InPlace {
+    using X = TritsOfX;
+    static constexpr int kBytes = 54;
 
-constexpr int64_t kBlocksAtOnce = 1024;
-static_assert(kBlocksAtOnce * sizeof(TritsOfX) <= kMatmulScratch);
-
-void gemv_tq1_0(const MatmulArgs& args) {
-    const int64_t blocks = args.w.cols / 256;
-    const bool prepared = args.same_activations && args.n == 1 && blocks <= kBlocksAtOnce;
-    auto* const x = static_cast<TritsOfX*>(args.scratch);
-    for (int64_t t = 0; t < args.n; ++t)
-        for (int64_t first = 0; first < blocks; first += kBlocksAtOnce) {
-            const int64_t count = blocks - first < kBlocksAtOnce ? blocks - first : kBlocksAtOnce;
-            const int8_t* codes = args.xq->row_codes(t) + 256 * first;
-            const float* scales = args.xq->row_scales(t) + 8 * first;
-            for (int64_t u = 0; u < count && !prepared; ++u) prepare(codes + 256 * u, scales + 8 * u, x[u]);
-            for (int64_t row = args.row_begin; row < args.row_end; ++row) {
-                const uint8_t* b = args.w.data + (row * blocks + first) * kBytes;
-                __m512 sum = _mm512_setzero_ps();
-                for (int64_t u = 0; u < count; ++u, b += kBytes) {
-                    prefetch_ahead(b, kBytes);
-                    sum = add_block(b, x[u], sum);
-                }
-                float& y = args.y[t * args.y_stride + row];
-                y = (first == 0 ? 0.0f : y) + _mm512_reduce_add_ps(sum);
+    static void prepare(const int8_t* codes, const float* scales, X& out) {
+        alignas(32) int32_t multiples[8];
+        _mm256_store_si256(reinterpret_cast<__m256i*>(multiples), multiples_of<32767>(scales, out.unit));
+        __m512i start = _mm512_setzero_si512();
+        for (int n = 0; n < 5; ++n) {
+            const int middle = 160 + 16 * n, bits = 2 * place_of(n), half = bits ? 1 << (bits - 1) : 0;
+            __builtin_memset(out.codes[n] + 48, 0, 16);
+            __builtin_memcpy(out.codes[n], codes + 32 * n, 32);
+            __builtin_memcpy(out.codes[n] + 32, codes + middle, 16);
+            if (n < 4) __builtin_memcpy(out.codes[n] + 48, codes + 240 + 4 * n, 4);
+            for (int lane = 0; lane < 16; ++lane) {
+                const int group = lane < 8 ? n : lane < 12 ? middle / 32 : 7;
+                out.factors[n][lane] = (multiples[group] + half) >> bits;
             }
+            const __m512i factors = _mm512_load_si512(out.factors[n]);
+            const __m512i sums = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), _mm512_load_si512(out.codes[n]));
+            start = _mm512_sub_epi32(start, _mm512_mullo_epi32(_mm512_slli_epi32(factors, bits), sums));
+            _mm512_store_si512(out.factors[n], _mm512_or_si512(factors, _mm512_slli_epi32(factors, 16)));
         }
-}
+        _mm512_store_si512(out.start, start);
+    }
+
+    [[gnu::always_inline]] static __m512 add(const uint8_t* b, const X& x, __m512 sum) {
+        const __m512i bytes = _mm512_maskz_loadu_epi8((uint64_t{1} << kTrits) - 1, b);
+        const __m512i later = look_up(kLaterTrits.of, bytes, _mm512_movepi8_mask(bytes));
+        const __m512i one = _mm512_set1_epi8(1);
+        const __m512i first = _mm512_mask_add_epi8(_mm512_maskz_mov_epi8(_mm512_cmpge_epu8_mask(bytes, _mm512_set1_epi8(86)), one),
+                                                   _mm512_cmpge_epu8_mask(bytes, _mm512_set1_epi8(static_cast<char>(171))), one, one);
+        const auto bits_at = [](__m512i v, int place) { return _mm512_and_si512(v, _mm512_set1_epi8(static_cast<char>(3 << 2 * place))); };
+        // One sum of all fits: 20 trits of 2 at most, times 127 and 32767, twice that for the start.
+        __m512i even = add_trits(_mm512_load_si512(x.start), first, x, 0), odd = _mm512_setzero_si512();
+        odd = add_trits(odd, bits_at(later, 0), x, 1);
+        even = add_trits(even, bits_at(later, 1), x, 2);
+        odd = add_trits(odd, bits_at(later, 2), x, 3);
+        even = add_trits(even, bits_at(_mm512_srli_epi16(later, 2), 2), x, 4);
+        const __m512 product = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
+        return _mm512_fmadd_ps(product, _mm512_set1_ps(x.unit * half_at(b + kTrits)), sum);
+    }
+};
 
 }  // namespace
 
 void fill_avx512_vbmi_ternary(Kernels& table) {
-    MatmulKernels& kernels = table.matmul[static_cast<size_t>(FormatSlot::tq1_0)];
-    kernels.gemv = gemv_tq1_0;
-    kernels.gemv_name = "gemv_tq1_0_q8_avx512_vbmi";
+    set_gemv_laid_out<TQ1_0_InPlace>(table, FormatSlot::tq1_0, "gemv_tq1_0_q8_avx512_vbmi");
 }
 
 }  // namespace quant
