@@ -48,17 +48,19 @@ endif
 # Index arithmetic of the instruction sets' files mixes int and pointers' widths on purpose.
 $(BUILD)/src/kernels/avx%.o $(BUILD)/src/kernels/neon%.o: WARNINGS += -Wno-conversion -Wno-sign-conversion
 # g++ 12 sees the deliberately undefined values inside its own AVX-512 intrinsics.
-$(BUILD)/src/kernels/avx512%.o: WARNINGS += -Wno-uninitialized
+$(BUILD)/src/kernels/avx512%.o $(BUILD)/src/formats/avx512%.o: WARNINGS += -Wno-uninitialized
 LEVEL = $(OPTIMIZE)
 $(BUILD)/src/kernels/%.o $(BUILD)/src/formats/%.o: LEVEL = $(OPTIMIZE_HOT)
 $(BUILD)/tests/unit/%.o: LEVEL = -O1
 # Instruction sets live in files of their own, named after them; only those get the flags. CMakeLists.txt has the same list.
 ifneq ($(filter x86_64 amd64 i686,$(CPU)),)
+AVX512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
 $(BUILD)/src/formats/avx2%.o: ISA = -mavx2
+$(BUILD)/src/formats/avx512%.o: ISA = $(AVX512) -mavx2
 $(BUILD)/src/kernels/avx2%.o: ISA = -mavx2 -mfma -mf16c
 $(BUILD)/src/kernels/avxvnni%.o: ISA = -mavxvnni -mavx2 -mfma -mf16c
-$(BUILD)/src/kernels/avx512%.o: ISA = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c
-$(BUILD)/src/kernels/avx512_vbmi%.o: ISA = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi -mavx512bitalg -mgfni -mavx2 -mfma -mf16c
+$(BUILD)/src/kernels/avx512%.o: ISA = $(AVX512) -mavx2 -mfma -mf16c
+$(BUILD)/src/kernels/avx512_vbmi%.o: ISA = $(AVX512) -mavx512vbmi -mavx512bitalg -mgfni -mavx2 -mfma -mf16c
 endif
 ifneq ($(filter aarch64 arm64,$(CPU)),)
 $(BUILD)/src/kernels/neon_dotprod%.o: ISA = -march=armv8.2-a+dotprod

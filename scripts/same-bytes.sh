@@ -14,7 +14,7 @@ for tool in "$cxx" "$qemu"; do
 done
 out=${BUILD:-build}/aarch64 native=${QUANT_BUILD:-${BUILD:-build}}
 [ -x "$native/quant" ] || make -s -j"${JOBS:-2}" all BUILD="$native" >&2
-make -s -j"${JOBS:-2}" BUILD="$out" CXX="$cxx -Wno-psabi" LDFLAGS=-static "$out/quant" >&2
+make -s -j"${JOBS:-2}" BUILD="$out" CXX="$cxx -Wno-psabi" OPTIMIZE=-O1 LDFLAGS=-static "$out/quant" >&2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 own=$native/quant model=models/tiny/tiny-f16.gguf

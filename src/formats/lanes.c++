@@ -1,9 +1,9 @@
-// The choice between the two widths of the encoders' vectors.
+// The choice between the widths of the encoders' registers.
 #include "formats/lanes.h"
 
 #include <atomic>
 #include <cstdlib>
-#include <cstring>
+#include <string_view>
 
 #include "base/cpu.h"
 
@@ -11,20 +11,26 @@ namespace quant {
 
 namespace {
 
-// The scalar kernels go with the narrow width, so that QUANT_ISA=scalar shows what a processor without AVX2 does.
-bool wanted() {
-    const char* isa = std::getenv("QUANT_ISA");
-    return cpu_features().avx2 && !(isa && std::strcmp(isa, "scalar") == 0);
+int at_most(int width) {
+    const CpuFeatures& cpu = cpu_features();
+    return width >= 16 && cpu.avx512_vnni ? 16 : width >= 8 && cpu.avx2 ? 8 : 4;
 }
 
-std::atomic<bool>& wide() {
-    static std::atomic<bool> value{wanted()};
+// The encoders go with the kernels, so that QUANT_ISA shows what a lesser processor does.
+int wanted() {
+    const char* set = std::getenv("QUANT_ISA");
+    const std::string_view isa = set ? set : "";
+    return at_most(isa.empty() || isa.starts_with("avx512") ? 16 : isa == "scalar" ? 4 : 8);
+}
+
+std::atomic<int>& width() {
+    static std::atomic<int> value{wanted()};
     return value;
 }
 
 }  // namespace
 
-bool wide_lanes() { return wide().load(std::memory_order_relaxed); }
-void set_wide_lanes(bool value) { wide() = value && cpu_features().avx2; }
+int lane_width() { return width().load(std::memory_order_relaxed); }
+void set_lane_width(int value) { width() = at_most(value); }
 
 }  // namespace quant

@@ -1,6 +1,6 @@
 // Sixteen floats as one value: the virtual vector in which all encoders compute.
-// Vec<8> is two registers of 8 (AVX2), Vec<4> four registers of 4 (SSE2, NEON): the same operations on the same lanes
-// and one tree for sums, hence the same bytes whichever is used. Knows nothing of formats.
+// Vec<16> is one register of 16 (AVX-512), Vec<8> two of 8 (AVX2), Vec<4> four of 4 (SSE2, NEON): the same operations on the
+// same lanes and one tree for sums, hence the same bytes whichever is used. Knows nothing of formats.
 #pragma once
 
 #include <cstddef>
@@ -96,13 +96,37 @@ struct Vec<8> {
     }
 };
 
-// One operation on the parts X, Y, Z, T of up to four operands, for both widths.
+template <>
+struct Vec<16> {
+    typedef float Part __attribute__((vector_size(64)));
+    typedef float Stored __attribute__((vector_size(64), aligned(4), may_alias));
+    Part a;
+
+    QUANT_INLINE static Vec all(float v) {
+        const Part p = {v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v};
+        return {p};
+    }
+    QUANT_INLINE static Vec load(const float* at) { return {*reinterpret_cast<const Stored*>(at)}; }
+    QUANT_INLINE void store(float* at) const { *reinterpret_cast<Stored*>(at) = a; }
+    QUANT_INLINE Vec<8> halves() const {
+        Vec<8> out;
+        __builtin_memcpy(&out.a, &a, sizeof out.a);
+        __builtin_memcpy(&out.b, reinterpret_cast<const char*>(&a) + sizeof out.a, sizeof out.b);
+        return out;
+    }
+    QUANT_INLINE float sum() const { return halves().sum(); }
+    QUANT_INLINE float least() const { return halves().least(); }
+};
+
+// One operation on the parts X, Y, Z, T of up to four operands, for all widths.
 #define QUANT_LANES(name, expression)                                                 \
     template <class V>                                                                \
     QUANT_INLINE V name(const V& x, const V& y = V(), const V& z = V(), const V& t = V()) { \
         V out;                                                                        \
         QUANT_PART(a, expression)                                                     \
-        QUANT_PART(b, expression)                                                     \
+        if constexpr (requires { out.b; }) {                                          \
+            QUANT_PART(b, expression)                                                 \
+        }                                                                             \
         if constexpr (requires { out.c; }) {                                          \
             QUANT_PART(c, expression)                                                 \
             QUANT_PART(d, expression)                                                 \
@@ -138,9 +162,11 @@ QUANT_INLINE Vec<W> operator*(const Vec<W>& x, const Vec<W>& y) { return multipl
 template <int W>
 QUANT_INLINE Vec<W> operator/(const Vec<W>& x, const Vec<W>& y) { return divide(x, y); }
 
-// Whether encoders run with registers of 8; set from the processor at start, and by the test that compares both.
-bool wide_lanes();
-void set_wide_lanes(bool wide);  // false on any processor; true only where the processor has AVX2
+// Floats in a register of the encoders: 4, 8 (AVX2) or 16 (AVX-512 VNNI). As the processor has them at start, or as QUANT_ISA
+// says; set by the test that compares them.
+int lane_width();
+void set_lane_width(int width);  // or the widest below that the processor has
+inline bool wide_lanes() { return lane_width() > 4; }
 
 // Defines `void name(place, x, importance, blocks, n)`, which calls body<8> compiled for AVX2 where there is AVX2,
 // otherwise body<4>.

@@ -7,7 +7,8 @@ const UnweightedEncoders kPortableUnweighted = kEncoders;
 
 const UnweightedEncoders& unweighted_encoders() {
 #if defined(__x86_64__) && !defined(QUANT_SANITIZED)
-    if (wide_lanes()) return kAvx2Unweighted;
+    if (lane_width() == 16) return kAvx512Unweighted;
+    if (lane_width() == 8) return kAvx2Unweighted;
 #endif
     return kPortableUnweighted;
 }

@@ -17,10 +17,10 @@ struct UnweightedEncoders {
 };
 extern const UnweightedEncoders kPortableUnweighted;
 #if defined(__x86_64__) && !defined(QUANT_SANITIZED)
-extern const UnweightedEncoders kAvx2Unweighted;
+extern const UnweightedEncoders kAvx2Unweighted, kAvx512Unweighted;
 #endif
 
-const UnweightedEncoders& unweighted_encoders();  // as wide_lanes() says
+const UnweightedEncoders& unweighted_encoders();  // as lane_width() says
 
 // Defines the encoder `encode_NAME` from `thorough_NAME`, for rows without importance from unweighted_encoders().
 #define QUANT_FAST_ENCODER(name)                                                                                      \

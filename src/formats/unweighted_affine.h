@@ -31,25 +31,23 @@ struct Q5KShape {
     static constexpr AffineLanes kLanesToTry = affine_lanes(-0.012, 0.030);
 };
 
-// Sums over N numbers for the codes (x - offset) * factor / 2^(15 + FRACTION), rounded, within [0, TOP].
+// Sums over N numbers, by twos as pair(i), for the codes (x - offset) * factor / 2^(15 + kFraction), rounded, within [0, kTop].
 struct AffineSums {
     Floats q, qq, xq;
 };
-template <class Shape>
-QUANT_INLINE AffineSums affine_sums(const int16_t* x, const Shorts& offset, const Shorts& factor) {
-    const Shorts whole = Shorts::all(1 << (15 - Shape::kFraction)), zero = Shorts::all(0), top = Shorts::all(Shape::kTop);
-    const auto code = [&](int i) QUANT_LAMBDA {
-        return at_most(at_least(scaled(scaled(Shorts::all(x[i]) - offset, factor), whole), zero), top);
-    };
-    Shorts q = zero, qq = zero;
-    Totals xq;
-    for (int i = 0; i < Shape::kSub; i += 2) {
-        const Shorts a = code(i), b = code(i + 1);
-        q = q + a + b;
-        qq = qq + a * a + b * b;
-        xq.add(a, b, x + i);
+template <class Shape, int N, class PairOf>
+QUANT_INLINE AffineSums affine_sums(PairOf pair, const Pairs& offset, const Pairs& factor) {
+    const Pairs whole = Pairs::all(1 << (15 - Shape::kFraction)), zero = Pairs::all(0), top = Pairs::all(Shape::kTop);
+    Pairs sum = zero;
+    PairTotals q, qq, xq;
+    for (int i = 0; i < N / 2; ++i) {
+        const Pairs v = pair(i), code = at_most(at_least(scaled(scaled(v - offset, factor), whole), zero), top);
+        sum = sum + code;
+        qq.add(code, code);
+        xq.add(v, code);
     }
-    return {floats(q), floats(qq), xq.floats()};
+    q.add(sum, Pairs::all(1));
+    return {floats(q), floats(qq), floats(xq)};
 }
 
 // A sub-block as integers: x = middle + fixed / unit, with fixed from -kReach to kReach over its range and 0.
@@ -62,6 +60,13 @@ struct AffineSub {
     // For the scale and minimum chosen last, in units of x:
     float q, qq, xq, x;
 };
+
+// A lane for each offset and factor.
+template <class Shape>
+QUANT_INLINE AffineSums affine_sums(const AffineSub<Shape>& sub, const Floats& offset, const Floats& factor) {
+    return affine_sums<Shape, Shape::kSub>([&](int i) QUANT_LAMBDA { return Pairs::repeat(sub.fixed + 2 * i); },
+                                           Pairs::twice(round_even(offset)), Pairs::twice(round_even(factor)));
+}
 
 constexpr float kFactorUnit(int fraction) { return static_cast<float>(1 << fraction) * 32768; }
 
@@ -90,7 +95,7 @@ QUANT_INLINE bool prepare(const float* x, AffineSub<Shape>& sub) {
     const Floats below = Floats::load(Shape::kLanesToTry.below), above = Floats::load(Shape::kLanesToTry.above);
     const Floats reach = Floats::all(2 * kReach), offset = below * reach - Floats::all(kReach);
     const Floats factor = Floats::all(kFactorUnit(Shape::kFraction) * Shape::kTop) / (reach * (Floats::all(1) - below - above));
-    const AffineSums s = affine_sums<Shape>(sub.fixed, Shorts::from(round_even(offset)), Shorts::from(round_even(factor)));
+    const AffineSums s = affine_sums(sub, offset, factor);
     // x ~ d q + m; offsets above 0 cannot be stored.
     const Floats all = Floats::all(kCount), sx = Floats::all(sub.sum), limit = Floats::all(-sub.middle * sub.unit);
     Floats d = (all * s.xq - sx * s.q) / (all * s.qq - s.q * s.q);
@@ -128,7 +133,7 @@ QUANT_INLINE ScaleAndMin choose_pair(AffineSub<Shape>& sub, float d, float dmin,
     const Floats offset = (Floats::all(-dmin) * min_code - Floats::all(sub.middle)) * Floats::all(sub.unit);
     // Scale 0 has any codes: they count nothing.
     const Floats factor = clamp(Floats::all(kFactorUnit(Shape::kFraction)) / step, 0, 32767);
-    const AffineSums s = affine_sums<Shape>(sub.fixed, Shorts::from(round_even(clamp(offset, -16000, 16000))), Shorts::from(round_even(factor)));
+    const AffineSums s = affine_sums(sub, clamp(offset, -16000, 16000), factor);
     const Floats sx = Floats::all(sub.sum);
     const Floats cost = step * (step * s.qq + offset * (s.q + s.q) - (s.xq + s.xq)) + offset * (offset * Floats::all(kCount) - (sx + sx));
     const int best = lowest_lane(cost);
@@ -262,38 +267,45 @@ QUANT_INLINE Stored ternary_scale(const float* x) {
     for (int i = 0; i < 256; i += kLanes) largest = max(magnitude(Floats::load(x + i)), largest);
     const float most = -(Floats::all(0) - largest).least();
     if (!(most > 64 * kSmallestUnit && most < 0x1p18f)) return {};
-    // 11 bits: sixteen of them have a sum of 15.
+    // 11 bits: eight of them have a sum of 14.
     constexpr float kTop = 2047;
-    Shorts size[16];
-    for (int i = 0; i < 16; ++i) size[i] = Shorts::from(round_even(magnitude(Floats::load(x + kLanes * i)) * Floats::all(kTop / most)));
+    alignas(64) int16_t sizes[256];
+    for (int i = 0; i < 256; i += kLanes) Shorts::from(round_even(magnitude(Floats::load(x + i)) * Floats::all(kTop / most))).store(sizes + i);
+    Pairs size[8];
+    for (int i = 0; i < 8; ++i) size[i] = Pairs::load(sizes + 2 * kLanes * i);
+    const Pairs zero = Pairs::all(0), one = Pairs::all(1);
+    const auto total = [&](const Pairs& each) QUANT_LAMBDA {
+        PairTotals out;
+        out.add(each, one);
+        return floats(out).sum();
+    };
     float threshold = 0, best_gain = 0, best_limit = 0;
     const auto consider = [&](float at) QUANT_LAMBDA {
-        const Shorts limit = Shorts::all(static_cast<int16_t>(at));
-        Shorts sum = Shorts::all(0), count = sum;
-        for (const Shorts& a : size) {
-            const Shorts is_above = above(a, limit);
-            count = count - is_above;
-            sum = sum + (a & is_above);
+        const Pairs limit = Pairs::all(static_cast<int16_t>(at));
+        Pairs sum = zero, count = zero;
+        for (const Pairs& a : size) {
+            sum = add_above(sum, a, limit, a);
+            count = count_above(count, a, limit);
         }
-        const float s = floats(sum).sum(), n = floats(count).sum(), gain = s * s / n;
+        const float s = total(sum), n = total(count), gain = s * s / n;
         if (gain > best_gain) best_gain = gain, best_limit = at, threshold = 0.5f * s / n;
     };
     // Half of the mean of the largest ones lies between half of the mean of all and half of the largest.
-    Shorts total = Shorts::all(0);
-    for (const Shorts& a : size) total = total + a;
-    const float lowest = floats(total).sum() / 512 * 0.95f;
+    Pairs all = zero;
+    for (const Pairs& a : size) all = all + a;
+    const float lowest = total(all) / 512 * 0.95f;
     for (float at = 0.5f * kTop; at > lowest; at *= 0.85f) consider(at);
     const float coarse = best_limit;
     for (const float near : {1.12f, 1.08f, 1.04f, 0.96f, 0.92f}) consider(coarse * near);
     threshold *= most / kTop;
     float scale = 0;
     for (int round = 0; round < 3; ++round) {
-        const Floats limit = Floats::all(threshold), one = Floats::all(1);
+        const Floats limit = Floats::all(threshold);
         Floats sum = Floats::all(0), count = sum;
         for (int i = 0; i < 256; i += kLanes) {
             const Floats a = magnitude(Floats::load(x + i));
             sum = sum + if_above(a, limit, a);
-            count = count + if_above(a, limit, one);
+            count = count + if_above(a, limit, Floats::all(1));
         }
         const float next = sum.sum() / count.sum();
         if (next == scale) break;

@@ -5,14 +5,12 @@
 #include <algorithm>
 
 #include "formats/blocks.h"
+#include "formats/pair_lanes.h"
 #include "formats/search.h"
-#include "formats/short_lanes.h"
 #include "formats/unweighted.h"
 
 namespace quant {
 namespace {
-
-using Floats = Vec<kWidth>;
 
 QUANT_INLINE Floats places() {
     constexpr float kPlace[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -84,19 +82,17 @@ QUANT_INLINE Extent extent_of_16(const float* x) {
     return {least_of_each(low), Floats::all(0) - least_of_each(high)};
 }
 
-// x * unit as integers: lanes 2 b and 2 b + 1 of pair[h][i] are numbers 2 i and 2 i + 1 of block 8 h + b.
+// x * unit as integers: column b of pair[i] is numbers 2 i and 2 i + 1 of block b.
 struct Columns {
-    Shorts pair[2][16];
+    Pairs pair[16];
 };
 QUANT_INLINE void load_columns(const float* x, const float* unit, Columns& out) {
     alignas(32) int16_t fixed[kGroup][32];
     for (int b = 0; b < kGroup; ++b) {
         for (int e = 0; e < 32; e += kLanes) Shorts::nearest(Floats::load(x + 32 * b + e) * Floats::all(unit[b])).store(fixed[b] + e);
     }
-    for (int h = 0; h < 2; ++h) {
-        columns_of_pairs(fixed[8 * h], 32, out.pair[h]);
-        columns_of_pairs(fixed[8 * h] + kLanes, 32, out.pair[h] + 8);
-    }
+    columns_of_pairs(fixed[0], 32, out.pair);
+    columns_of_pairs(fixed[0] + kLanes, 32, out.pair + 8);
 }
 
 // Scales of sixteen blocks as they are stored; 0: for the thorough search.
@@ -137,35 +133,27 @@ QUANT_INLINE Scales signed_scales(const float* x) {
     unit.store(units);
     Columns columns;
     load_columns(x, units, columns);
-    const auto sums = [&](auto product) QUANT_LAMBDA {
-        ColumnTotals total[2];
-        for (int h = 0; h < 2; ++h) {
-            for (const Shorts& pair : columns.pair[h]) product(pair, total[h]);
-        }
-        return floats(total[0], total[1]);
-    };
-    const Floats energy = sums([](const Shorts& v, ColumnTotals& total) QUANT_LAMBDA { total.add(v, v); });
+    PairTotals squares;
+    for (const Pairs& v : columns.pair) squares.add(v, v);
     constexpr int kHalf = 1 << (BITS - 1);
-    const Shorts whole = Shorts::all(1 << (15 - Shape::kFraction)), least = Shorts::all(-kHalf), most = Shorts::all(kHalf - 1);
+    const Pairs whole = Pairs::all(1 << (15 - Shape::kFraction)), least = Pairs::all(-kHalf), most = Pairs::all(kHalf - 1);
     Floats best_xq = zero, best_qq = Floats::all(1), best_square = zero;
     for (const double level : Shape::kLevel) {
-        const Shorts factor = Shorts::all(static_cast<int16_t>(level * (1 << (Shape::kFraction + 2))));
-        ColumnTotals xq[2], qq[2];
-        for (int h = 0; h < 2; ++h) {
-            for (const Shorts& v : columns.pair[h]) {
-                const Shorts q = at_most(at_least(scaled(scaled(v, factor), whole), least), most);
-                xq[h].add(v, q);
-                qq[h].add(q, q);
-            }
+        const Pairs factor = Pairs::all(static_cast<int16_t>(level * (1 << (Shape::kFraction + 2))));
+        PairTotals xq, qq;
+        for (const Pairs& v : columns.pair) {
+            const Pairs q = at_most(at_least(scaled(scaled(v, factor), whole), least), most);
+            xq.add(v, q);
+            qq.add(q, q);
         }
         // xq^2 / qq is what least squares gains.
-        const Floats xq_now = floats(xq[0], xq[1]), qq_now = floats(qq[0], qq[1]), square = xq_now * xq_now;
+        const Floats xq_now = floats(xq), qq_now = floats(qq), square = xq_now * xq_now;
         const Floats now = square * best_qq, before = best_square * qq_now;
         best_xq = choose_below(before, now, xq_now, best_xq);
         best_qq = choose_below(before, now, qq_now, best_qq);
         best_square = choose_below(before, now, square, best_square);
     }
-    const Floats step = best_xq / best_qq, error = energy - best_xq * step;
+    const Floats step = best_xq / best_qq, error = floats(squares) - best_xq * step;
     return stored_scales(step / unit, error - Floats::all(0.02f * 32) * step * step);
 }
 
@@ -215,14 +203,15 @@ void q5_0_row(const float* row, uint8_t* blocks, int64_t n, EncodeFn* thorough) 
 constexpr int16_t kIq4Mid[15] = {-14784, -11968, -9472, -7296, -5376, -3648, -2048, -576, 896, 2432, 4032, 5824, 7808, 10112, 12928};
 constexpr int16_t kIq4Gap[15] = {23, 21, 18, 16, 14, 13, 12, 11, 12, 12, 13, 15, 16, 20, 24};
 
-QUANT_INLINE Shorts iq4_level(const Shorts& v) {
-    Shorts level = Shorts::all(-127);
-    for (int i = 0; i < 15; ++i) level = level + (above(v, Shorts::all(kIq4Mid[i])) & Shorts::all(kIq4Gap[i]));
+template <class Numbers>  // Shorts or Pairs
+QUANT_INLINE Numbers iq4_level(const Numbers& v) {
+    Numbers level = Numbers::all(-127);
+    for (int i = 0; i < 15; ++i) level = add_above(level, v, Numbers::all(kIq4Mid[i]), Numbers::all(kIq4Gap[i]));
     return level;
 }
 QUANT_INLINE Shorts iq4_code(const Shorts& v) {
     Shorts code = Shorts::all(0);
-    for (int i = 0; i < 15; ++i) code = code - above(v, Shorts::all(kIq4Mid[i]));
+    for (int i = 0; i < 15; ++i) code = count_above(code, v, Shorts::all(kIq4Mid[i]));
     return code;
 }
 // 128 x / d, cut where it is beyond the last level for certain.
@@ -233,13 +222,13 @@ QUANT_INLINE Shorts iq4_position(const float* x, float inv) {
 
 // Twice 16 scales as 128 times the extreme element's place among the levels: 20 to the side of -127, 12 to that of 113.
 struct Iq4Lanes {
-    int16_t factor[2][kLanes];
+    float factor[2][kLanes];
 };
 constexpr Iq4Lanes iq4_lanes() {
     Iq4Lanes out = {};
     double own = 95, mirrored = 93;
     for (int k = 0; k < 2 * kLanes; ++k) {
-        out.factor[k / kLanes][k % kLanes] = static_cast<int16_t>(k < 20 ? own * 128 : mirrored * -128);
+        out.factor[k / kLanes][k % kLanes] = static_cast<float>(static_cast<int>(k < 20 ? own * 128 : mirrored * -128));
         (k < 20 ? own : mirrored) *= k < 20 ? 1.0235 : 1.035;
     }
     return out;
@@ -260,14 +249,14 @@ QUANT_INLINE Stored iq4_scale(const float* x) {
     }
     float scale = 0, gain = 0;
     for (const auto& factors : kIq4Lanes.factor) {
-        const Shorts factor = Shorts::load(factors);
-        Totals xq, qq;
+        const Pairs factor = Pairs::twice(Floats::load(factors));
+        PairTotals xq, qq;
         for (int i = 0; i < 32; i += 2) {
-            const Shorts a = iq4_level(scaled(Shorts::all(fixed[i]), factor)), b = iq4_level(scaled(Shorts::all(fixed[i + 1]), factor));
-            xq.add(a, b, fixed + i);
-            qq.add_squares(a, b);
+            const Pairs v = Pairs::repeat(fixed + i), q = iq4_level(scaled(v, factor));
+            xq.add(v, q);
+            qq.add(q, q);
         }
-        const Floats h = xq.floats(), s = h / qq.floats(), g = h * s;
+        const Floats h = floats(xq), s = h / floats(qq), g = h * s;
         const int best = lowest_lane(Floats::all(0) - g);
         float scales[kLanes], gains[kLanes];
         s.store(scales), g.store(gains);
@@ -325,21 +314,21 @@ QUANT_INLINE Scales byte_scales(const float* x) {
     for (const float extreme_level : kByteLevel) {
         const Floats d = near_halves(size * Floats::all(1 / extreme_level));
         const Floats ratio = d * inverse * Floats::all(extreme_level);
-        // Levels with seven binary places; what is left of them as sixteen bits, from half a level below to half a level above.
+        // Levels with seven binary places, which are what is left of them, from half a level below to half a level above.
         const Floats level = Floats::all(32768 * 128 / kReach * extreme_level) * (Floats::all(2) - ratio);
-        Shorts factor[2];
-        twice(round_even(level), factor);
-        ColumnTotals rest[2];
-        for (int h = 0; h < 2; ++h) {
-            for (const Shorts& v : columns.pair[h]) rest[h].add_squares<5>(up<9>(scaled(v, factor[h])));
+        const Pairs factor = Pairs::twice(round_even(level));
+        PairTotals squares;
+        for (const Pairs& v : columns.pair) {
+            const Pairs rest = down<9>(up<9>(scaled(v, factor)));
+            squares.add(rest, rest);
         }
-        const Floats error = choose_below(other, d * Floats::all(127.5f), floats(rest[0], rest[1]) * d * d, Floats::all(0x1p126f));
+        const Floats error = choose_below(other, d * Floats::all(127.5f), floats(squares) * d * d, Floats::all(0x1p126f));
         best = choose_below(error, best_error, d, best);
         best_error = choose_below(error, best_error, error, best_error);
     }
     // The extreme element is below 0.
     const Floats turned = choose_below(high, below, best, zero - best);
-    constexpr float kSquare = 0x1p27f;  // of a level, as the sums have it: 2^32 / 2^5
+    constexpr float kSquare = 0x1p14f;  // of a level, as the sums have it
     return stored_scales(turned, choose_below(zero, fits, best_error - Floats::all(0.02f * 32 * kSquare) * best * best, zero));
 }
 

@@ -12,31 +12,18 @@ struct Q2KShape {
     static constexpr AffineLanes kLanesToTry = affine_lanes(-0.05, 0.20);
 };
 
-// A lane for each sub-block. Lanes 2 b and 2 b + 1 of pair[h][i] are numbers 2 i and 2 i + 1 of sub-block 8 h + b as integers:
-// x = middle + fixed / unit, with fixed from -kReach to kReach over its range and 0.
+// A lane for each sub-block. Column b of pair[i] is numbers 2 i and 2 i + 1 of sub-block b as integers: x = middle + fixed / unit,
+// with fixed from -kReach to kReach over its range and 0.
 struct AffineColumns {
-    Shorts pair[2][8];
+    Pairs pair[8];
     Floats middle, unit, per_unit, sum;  // sum of fixed
     Floats scale, min;                   // of least squares, stored freely; then what the integers chosen last mean
     // For the scale and minimum chosen last, in units of x:
     Floats q, qq, xq, x;
 };
 
-// Sums for the codes (fixed - offset) * factor / 2^(15 + kFraction), rounded, within [0, kTop].
-QUANT_INLINE AffineSums affine_sums(const AffineColumns& sub, const Shorts* offset, const Shorts* factor) {
-    const Shorts whole = Shorts::all(1 << (15 - Q2KShape::kFraction)), zero = Shorts::all(0), top = Shorts::all(Q2KShape::kTop);
-    ColumnTotals q[2], qq[2], xq[2];
-    for (int h = 0; h < 2; ++h) {
-        Shorts sum = zero;
-        for (const Shorts& v : sub.pair[h]) {
-            const Shorts code = at_most(at_least(scaled(scaled(v - offset[h], factor[h]), whole), zero), top);
-            sum = sum + code;
-            qq[h].add(code, code);
-            xq[h].add(v, code);
-        }
-        q[h].add(sum, Shorts::all(1));
-    }
-    return {floats(q[0], q[1]), floats(qq[0], qq[1]), floats(xq[0], xq[1])};
+QUANT_INLINE AffineSums affine_sums(const AffineColumns& sub, const Pairs& offset, const Pairs& factor) {
+    return affine_sums<Q2KShape, Q2KShape::kSub>([&](int i) QUANT_LAMBDA { return sub.pair[i]; }, offset, factor);
 }
 
 // The numbers as integers. false: a sub-block of no extent, or a tiny or huge one. `energy`: sums of squared integers.
@@ -58,17 +45,15 @@ QUANT_INLINE bool load_columns(const float* x, AffineColumns& sub, Floats& energ
     sub.middle.store(middle);
     sub.unit.store(unit);
     for (int j = 0; j < 16; ++j) Shorts::nearest((numbers[j] - Floats::all(middle[j])) * Floats::all(unit[j])).store(fixed[j]);
-    ColumnTotals sum[2], squares[2];
-    for (int h = 0; h < 2; ++h) {
-        columns_of_pairs(fixed[8 * h], 16, sub.pair[h]);
-        for (const Shorts& v : sub.pair[h]) {
-            sum[h].add(v, Shorts::all(1));
-            squares[h].add_squares<1>(v);
-        }
+    columns_of_pairs(fixed[0], 16, sub.pair);
+    PairTotals sum, squares;
+    for (const Pairs& v : sub.pair) {
+        sum.add(v, Pairs::all(1));
+        squares.add_squares<1>(v);
     }
-    sub.sum = floats(sum[0], sum[1]);
+    sub.sum = floats(sum);
     sub.x = Floats::all(Q2KShape::kSub) * sub.middle + sub.sum * sub.per_unit;
-    energy = floats(squares[0], squares[1]) * Floats::all(2);
+    energy = floats(squares) * Floats::all(2);
     return true;
 }
 
@@ -81,9 +66,8 @@ QUANT_INLINE bool prepare(const float* x, AffineColumns& sub) {
     for (int k = 0; k < kLanes; ++k) {
         const float below = Q2KShape::kLanesToTry.below[k], above = Q2KShape::kLanesToTry.above[k];
         const float first = below * (2 * kReach) - kReach, width = 2 * kReach * (1 - below - above);
-        const Shorts cut = Shorts::all(static_cast<int16_t>(first));
-        const Shorts step = Shorts::all(static_cast<int16_t>(kFactorUnit(Q2KShape::kFraction) * Q2KShape::kTop / width + 0.5f));
-        const Shorts offset[2] = {cut, cut}, factor[2] = {step, step};
+        const Pairs offset = Pairs::all(static_cast<int16_t>(first));
+        const Pairs factor = Pairs::all(static_cast<int16_t>(kFactorUnit(Q2KShape::kFraction) * Q2KShape::kTop / width + 0.5f));
         const AffineSums s = affine_sums(sub, offset, factor);
         // x ~ d q + m; offsets above 0 cannot be stored.
         Floats d = (all * s.xq - sub.sum * s.q) / (all * s.qq - s.q * s.q);
@@ -124,10 +108,7 @@ QUANT_INLINE PairsOfIntegers choose_pairs(AffineColumns& sub, float d, float dmi
         const Floats offset = (Floats::all(-dmin) * least - sub.middle) * sub.unit;
         // Scale 0 has any codes: they count nothing.
         const Floats factor = min(Floats::all(kFactorUnit(Q2KShape::kFraction)) / max(step, Floats::all(1)), Floats::all(32767));
-        Shorts offsets[2], factors[2];
-        twice(round_even(clamp(offset, -16000, 16000)), offsets);
-        twice(round_even(factor), factors);
-        const AffineSums s = affine_sums(sub, offsets, factors);
+        const AffineSums s = affine_sums(sub, Pairs::twice(round_even(clamp(offset, -16000, 16000))), Pairs::twice(round_even(factor)));
         const Floats cost = step * (step * s.qq + offset * (s.q + s.q) - (s.xq + s.xq)) +
                             offset * (offset * Floats::all(Q2KShape::kSub) - (sub.sum + sub.sum));
         sums.q = choose_below(cost, best.cost, s.q, sums.q);

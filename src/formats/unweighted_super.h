@@ -32,9 +32,9 @@ struct Q3KShape {
 };
 
 // The sixteen sub-blocks of 16, a lane for each: their numbers as integers, x = fixed / unit, and the best scale of each on
-// its own, as if it were stored freely. Lanes 2 b and 2 b + 1 of pair[h][i] are numbers 2 i and 2 i + 1 of sub-block 8 h + b.
+// its own, as if it were stored freely. Column b of pair[i] is numbers 2 i and 2 i + 1 of sub-block b.
 struct SignedSubs {
-    Shorts pair[2][8];
+    Pairs pair[8];
     Floats unit, per_unit;  // 0 where all numbers are 0
     Floats scale, weight;   // weight: sum of squared codes
 };
@@ -44,17 +44,15 @@ struct SignedSums {
     Floats xq, qq;
 };
 template <class Shape>
-QUANT_INLINE SignedSums signed_sums(const SignedSubs& sub, const Shorts* factor) {
-    const Shorts whole = Shorts::all(1 << (15 - Shape::kFraction)), least = Shorts::all(-Shape::kHalf), most = Shorts::all(Shape::kHalf - 1);
-    ColumnTotals xq[2], qq[2];
-    for (int h = 0; h < 2; ++h) {
-        for (const Shorts& v : sub.pair[h]) {
-            const Shorts q = at_most(at_least(scaled(scaled(v, factor[h]), whole), least), most);
-            xq[h].add(v, q);
-            qq[h].add(q, q);
-        }
+QUANT_INLINE SignedSums signed_sums(const SignedSubs& sub, const Pairs& factor) {
+    const Pairs whole = Pairs::all(1 << (15 - Shape::kFraction)), least = Pairs::all(-Shape::kHalf), most = Pairs::all(Shape::kHalf - 1);
+    PairTotals xq, qq;
+    for (const Pairs& v : sub.pair) {
+        const Pairs q = at_most(at_least(scaled(scaled(v, factor), whole), least), most);
+        xq.add(v, q);
+        qq.add(q, q);
     }
-    return {floats(xq[0], xq[1]), floats(qq[0], qq[1])};
+    return {floats(xq), floats(qq)};
 }
 
 // false: nearly exact, or too small for this.
@@ -76,16 +74,13 @@ QUANT_INLINE bool prepare(const float* x, SignedSubs& sub) {
     float unit[16];
     sub.unit.store(unit);
     for (int j = 0; j < 16; ++j) Shorts::nearest(numbers[j] * Floats::all(unit[j])).store(fixed[j]);
-    ColumnTotals squares[2];
-    for (int h = 0; h < 2; ++h) {
-        columns_of_pairs(fixed[8 * h], 16, sub.pair[h]);
-        for (const Shorts& v : sub.pair[h]) squares[h].add_squares<4>(v);
-    }
-    const Floats energy = floats(squares[0], squares[1]) * Floats::all(16);
+    columns_of_pairs(fixed[0], 16, sub.pair);
+    PairTotals squares;
+    for (const Pairs& v : sub.pair) squares.add_squares<4>(v);
+    const Floats energy = floats(squares) * Floats::all(16);
     Floats xq = zero, qq = one, square = zero;
     for (const double level : Shape::kLevel) {
-        const Shorts each = Shorts::all(static_cast<int16_t>(level * (1 << Shape::kFraction))), factor[2] = {each, each};
-        const auto now = signed_sums<Shape>(sub, factor);
+        const auto now = signed_sums<Shape>(sub, Pairs::all(static_cast<int16_t>(level * (1 << Shape::kFraction))));
         // xq^2 / qq is what least squares gains.
         const Floats square_now = now.xq * now.xq, gain = square_now * qq, before = square * now.qq;
         xq = choose_below(before, gain, now.xq, xq);
@@ -127,9 +122,7 @@ QUANT_INLINE Chosen choose_scales(const SignedSubs& sub, float d, int reach) {
         // Scale 0 has any codes: they count nothing.
         const Floats size = magnitude(step), whole = Floats::all(1 << (Shape::kFraction + 15));
         const Floats factor = with_sign(min(whole / choose_below(zero, size, size, Floats::all(1)), Floats::all(32767)), step);
-        Shorts factors[2];
-        twice(round_even(factor), factors);
-        const auto [xq, qq] = signed_sums<Shape>(sub, factors);
+        const auto [xq, qq] = signed_sums<Shape>(sub, Pairs::twice(round_even(factor)));
         const Floats cost = step * (step * qq - (xq + xq));
         best.scale = choose_below(cost, best.cost, scale, best.scale);
         best.xq = choose_below(cost, best.cost, xq, best.xq);

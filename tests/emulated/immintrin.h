@@ -1,5 +1,5 @@
-// Stands in front of the compiler's <immintrin.h> when the AVX-512 and AVX-VNNI kernels are built for a processor without
-// them: the intrinsics become SIMDe's functions in terms of what the processor has. Used by scripts/test-avx512-emulated.sh only.
+// Stands in front of the compiler's <immintrin.h> when the AVX-512 and AVX-VNNI kernels and encoders are built for a processor
+// without them: the intrinsics become SIMDe's functions in terms of what the processor has. Used by scripts/test-avx512-emulated.sh only.
 #pragma once
 
 #include_next <immintrin.h>
@@ -31,11 +31,30 @@ inline __m512 cvtepi32_ps(__m512i v) {
     for (int i = 0; i < 16; ++i) out.at[i] = static_cast<float>(from.at[i]);
     return cast<__m512>(out);
 }
+inline __m512i cvtps_epi32(__m512 v) {
+    struct Halves512 { __m256 at[2]; };
+    struct Whole { __m256i at[2]; };
+    const auto from = cast<Halves512>(v);
+    return cast<__m512i>(Whole{{_mm256_cvtps_epi32(from.at[0]), _mm256_cvtps_epi32(from.at[1])}});
+}
 inline __m512i cvtepu16_epi32(__m256i v) {
     const auto from = cast<Halves>(v);
     Words out;
     for (int i = 0; i < 16; ++i) out.at[i] = from.at[i];
     return cast<__m512i>(out);
+}
+inline __m512i cvtepi16_epi32(__m256i v) {
+    const auto from = cast<Halves>(v);
+    Words out;
+    for (int i = 0; i < 16; ++i) out.at[i] = static_cast<short>(from.at[i]);
+    return cast<__m512i>(out);
+}
+inline unsigned cmpgt_epi16_mask(__m512i a, __m512i b) {
+    struct Shorts { short at[32]; };
+    const auto from_a = cast<Shorts>(a), from_b = cast<Shorts>(b);
+    unsigned out = 0;
+    for (unsigned i = 0; i < 32; ++i) out |= static_cast<unsigned>(from_a.at[i] > from_b.at[i]) << i;
+    return out;
 }
 inline __m512 cvtph_ps(__m256i v) {
     const auto from = cast<Halves>(v);
@@ -165,8 +184,13 @@ inline __m256i dpwssd(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi
 #define _mm512_maskz_loadu_epi8(mask, at) emulated::maskz_loadu_epi8(mask, at)
 #undef _mm512_mask_i64gather_epi64
 #define _mm512_mask_i64gather_epi64(into, mask, index, base, scale) emulated::mask_i64gather_epi64(into, mask, index, base, scale)
+#undef _mm512_madd_epi16
+#define _mm512_madd_epi16(a, b) _mm512_dpwssd_epi32(_mm512_setzero_si512(), a, b)
 #define _mm512_cvtepi32_ps(v) emulated::cvtepi32_ps(v)
+#define _mm512_cvtps_epi32(v) emulated::cvtps_epi32(v)
 #define _mm512_cvtepu16_epi32(v) emulated::cvtepu16_epi32(v)
+#define _mm512_cvtepi16_epi32(v) emulated::cvtepi16_epi32(v)
+#define _mm512_cmpgt_epi16_mask(a, b) emulated::cmpgt_epi16_mask(a, b)
 #define _mm512_cvtph_ps(v) emulated::cvtph_ps(v)
 #define _mm512_maskz_loadu_ps(mask, at) emulated::maskz_loadu_ps(mask, at)
 #define _mm256_maskz_loadu_epi16(mask, at) emulated::maskz_loadu_epi16(mask, at)

@@ -3,7 +3,7 @@
 # instructions to processors without them. Each object may define its fill_* entry and nothing else that others can see.
 set -u
 build=${QUANT_BUILD:-build}
-objects=$(find "$build" -not -path '*/avx512-emulated/*' \( -path '*src/kernels/avx*.o' -o -path '*src/kernels/neon*.o' \) 2>/dev/null | sort)
+objects=$(find "$build" -not -path '*/avx512-emulated/*' \( -path '*src/kernels/avx*.o' -o -path '*src/kernels/neon*.o' -o -path '*src/formats/avx*.o' \) 2>/dev/null | sort)
 if [ -z "$objects" ] || ! command -v nm >/dev/null; then
     echo "SKIP kernel_islands: no objects of kernels under $build, or no nm"
     exit 0

@@ -251,16 +251,14 @@ std::vector<Shape> shapes(const Format& f) {
     for (const int64_t end : {27, 46}) all.push_back({0, end, end, 7, std::max<int64_t>(block, 256)});
     all.push_back({1, 4, 4, 3, 2048 + 2 * least});
     all.push_back({0, 2, 2, 521, least});
-    // Formats that share their kernel share its shapes as well; so do all where each instruction is emulated or watched.
-#if defined(QUANT_SANITIZED)
-    const bool slow = true;
-#else
-    const bool slow = std::getenv("QUANT_EMULATED") != nullptr;
-#endif
-    const size_t every = check::full() ? 1 : (shares_kernel(f) ? size_t{6} : size_t{1}) * (slow ? size_t{4} : size_t{1});
+    // Formats that share their kernel share its shapes as well; so do all where each instruction is watched or emulated, of
+    // which QUANT_EMULATED=N takes one in N.
+    const char* emulated = std::getenv("QUANT_EMULATED");
+    const size_t slow = check::sanitized ? 4 : emulated ? std::strtoul(emulated, nullptr, 10) : 1;
+    const size_t every = check::full() ? 1 : (shares_kernel(f) ? size_t{6} : size_t{1}) * std::max<size_t>(slow, 1);
     std::vector<Shape> taken;
     for (size_t i = 0; i < all.size(); ++i)
-        if ((i + static_cast<size_t>(f.slot)) % every == 0) taken.push_back(all[i]);
+        if ((i + static_cast<size_t>(f.slot)) % std::min(every, all.size()) == 0) taken.push_back(all[i]);
     return taken;
 }
 
