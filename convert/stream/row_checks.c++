@@ -78,6 +78,10 @@ QUANT_INLINE void add_row_body(const float* values, const float* decoded, const 
                                           TensorError& sums) {
     add_row_body<8>(values, decoded, importance, count, sums);
 }
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void add_row_widest(const float* values, const float* decoded, const float* importance,
+                                                                          int64_t count, TensorError& sums) {
+    add_row_body<16>(values, decoded, importance, count, sums);
+}
 #endif
 
 bool any_above(const float* values, size_t count, int32_t limit) {
@@ -105,7 +109,8 @@ uint64_t zero_nonfinite(float* values, size_t count) {
 
 void add_row_error(const float* values, const float* decoded, const float* importance, int64_t count, TensorError& sums) {
 #if defined(__x86_64__)
-    if (wide_lanes()) return add_row_wide(values, decoded, importance, count, sums);
+    if (lane_width() == 16) return add_row_widest(values, decoded, importance, count, sums);
+    if (lane_width() == 8) return add_row_wide(values, decoded, importance, count, sums);
 #endif
     add_row_body<4>(values, decoded, importance, count, sums);
 }

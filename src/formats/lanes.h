@@ -8,6 +8,10 @@
 
 #include "formats/format.h"
 
+#if defined(QUANT_ENCODERS_AVX512)
+#include <immintrin.h>
+#endif
+
 namespace quant {
 
 // Under a sanitizer nothing is inlined by force and only the narrow width is built: with both, checks included, one
@@ -152,6 +156,10 @@ QUANT_LANES(with_sign, Y < Y * 0 ? -X : X)  // x with its sign turned where y < 
 QUANT_LANES(round_even, (X + 12582912.0f) - 12582912.0f)
 #undef QUANT_LANES
 #undef QUANT_PART
+#if defined(QUANT_ENCODERS_AVX512)  // the same, which g++ 12 makes a comparison and a choice
+QUANT_INLINE Vec<16> min(const Vec<16>& x, const Vec<16>& y) { return {reinterpret_cast<Vec<16>::Part>(_mm512_min_ps(reinterpret_cast<__m512>(x.a), reinterpret_cast<__m512>(y.a)))}; }
+QUANT_INLINE Vec<16> max(const Vec<16>& x, const Vec<16>& y) { return {reinterpret_cast<Vec<16>::Part>(_mm512_max_ps(reinterpret_cast<__m512>(x.a), reinterpret_cast<__m512>(y.a)))}; }
+#endif
 
 template <int W>
 QUANT_INLINE Vec<W> operator+(const Vec<W>& x, const Vec<W>& y) { return add(x, y); }

@@ -20,9 +20,14 @@ struct Pairs {
         std::memcpy(&both, two, sizeof both);
         return {_mm512_set1_epi32(both)};
     }
-    // Both numbers of column c: lane c of `whole`, within the range of 16 bits.
-    QUANT_INLINE static Pairs twice(const Floats& whole) {
-        const __m512i number = _mm512_cvtps_epi32(reinterpret_cast<__m512>(whole.a));
+    // The whole numbers nearest to lane c of both, ties to even, in column c; within the range of 16 bits.
+    QUANT_INLINE static Pairs of(const Floats& first, const Floats& second) {
+        const __m512i low = _mm512_cvtps_epi32(reinterpret_cast<__m512>(first.a)), high = _mm512_cvtps_epi32(reinterpret_cast<__m512>(second.a));
+        return {_mm512_mask_blend_epi16(0xaaaaaaaau, low, _mm512_slli_epi32(high, 16))};
+    }
+    // Both numbers of column c: the whole number nearest to lane c of x.
+    QUANT_INLINE static Pairs twice(const Floats& x) {
+        const __m512i number = _mm512_cvtps_epi32(reinterpret_cast<__m512>(x.a));
         return {_mm512_mask_blend_epi16(0xaaaaaaaau, number, _mm512_slli_epi32(number, 16))};
     }
 };
@@ -40,47 +45,20 @@ QUANT_INLINE Pairs up(Pairs a) { return {_mm512_slli_epi16(a.v, bits)}; }
 template <int bits>
 QUANT_INLINE Pairs down(Pairs a) { return {_mm512_srai_epi16(a.v, bits)}; }
 
+// Two sums in turn: the processor does not look far enough ahead to hide the latency of one.
 struct PairTotals {
-    __m512i v = _mm512_setzero_si512();
+    __m512i now = _mm512_setzero_si512(), next = now;
 
-    QUANT_INLINE void add(Pairs a, Pairs b) { v = _mm512_dpwssd_epi32(v, a.v, b.v); }
+    QUANT_INLINE void add(Pairs a, Pairs b) {
+        const __m512i sum = _mm512_dpwssd_epi32(now, a.v, b.v);
+        now = next;
+        next = sum;
+    }
     template <int bits>
-    QUANT_INLINE void add_squares(Pairs a) { v = _mm512_add_epi32(v, _mm512_srli_epi32(_mm512_madd_epi16(a.v, a.v), bits)); }
+    QUANT_INLINE void add_squares(Pairs a) { now = _mm512_add_epi32(now, _mm512_srli_epi32(_mm512_madd_epi16(a.v, a.v), bits)); }
 };
-QUANT_INLINE Floats floats(const PairTotals& totals) { return {reinterpret_cast<Floats::Part>(_mm512_cvtepi32_ps(totals.v))}; }
-
-QUANT_INLINE void columns_of_pairs(const int16_t* rows, int stride, Pairs* out) {
-    __m512i r[8], t[8];
-    for (int b = 0; b < 8; ++b) {
-        r[b] = _mm512_inserti64x4(_mm512_castsi256_si512(Shorts::load(rows + b * stride).v), Shorts::load(rows + (b + 8) * stride).v, 1);
-    }
-    for (int b = 0; b < 8; b += 2) {
-        t[b] = _mm512_unpacklo_epi32(r[b], r[b + 1]);
-        t[b + 1] = _mm512_unpackhi_epi32(r[b], r[b + 1]);
-    }
-    for (int b = 0; b < 8; b += 4) {
-        r[b] = _mm512_unpacklo_epi64(t[b], t[b + 2]);
-        r[b + 1] = _mm512_unpackhi_epi64(t[b], t[b + 2]);
-        r[b + 2] = _mm512_unpacklo_epi64(t[b + 1], t[b + 3]);
-        r[b + 3] = _mm512_unpackhi_epi64(t[b + 1], t[b + 3]);
-    }
-    const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), second = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
-    for (int i = 0; i < 4; ++i) {
-        out[i].v = _mm512_permutex2var_epi64(r[i], first, r[i + 4]);
-        out[i + 4].v = _mm512_permutex2var_epi64(r[i], second, r[i + 4]);
-    }
-}
-
-QUANT_INLINE Floats least_of_each(const Floats* v) {
-    __m512 m[16];
-    for (int b = 0; b < 16; ++b) m[b] = reinterpret_cast<__m512>(v[b].a);
-    // Rows b and b + 4 in halves, then with those 8 further in quarters, four rows in the lanes of each at last.
-    for (int b : {0, 1, 2, 3, 8, 9, 10, 11}) m[b] = _mm512_min_ps(_mm512_shuffle_f32x4(m[b], m[b + 4], 0x44), _mm512_shuffle_f32x4(m[b], m[b + 4], 0xee));
-    for (int b = 0; b < 4; ++b) m[b] = _mm512_min_ps(_mm512_shuffle_f32x4(m[b], m[b + 8], 0x88), _mm512_shuffle_f32x4(m[b], m[b + 8], 0xdd));
-    for (int b = 0; b < 2; ++b) m[b] = _mm512_min_ps(_mm512_unpacklo_ps(m[2 * b], m[2 * b + 1]), _mm512_unpackhi_ps(m[2 * b], m[2 * b + 1]));
-    const __m512d low = _mm512_castps_pd(m[0]), high = _mm512_castps_pd(m[1]);
-    const __m512 least = _mm512_min_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(low, high)), _mm512_castpd_ps(_mm512_unpackhi_pd(low, high)));
-    return {reinterpret_cast<Floats::Part>(least)};
+QUANT_INLINE Floats floats(const PairTotals& totals) {
+    return {reinterpret_cast<Floats::Part>(_mm512_cvtepi32_ps(_mm512_add_epi32(totals.now, totals.next)))};
 }
 
 #else
@@ -104,20 +82,44 @@ struct Pairs {
 #endif
         return {half, half};
     }
-    // Both numbers of column c: lane c of `whole`, within the range of 16 bits.
-    QUANT_INLINE static Pairs twice(const Floats& whole) {
+    // The whole numbers nearest to lane c of both, ties to even, in column c; within the range of 16 bits.
+    QUANT_INLINE static Pairs of(const Floats& first, const Floats& second) {
+#if defined(__AVX2__)
+        const auto half = [](Floats::Part a, Floats::Part b) QUANT_LAMBDA {
+            const __m256i low = _mm256_cvtps_epi32(reinterpret_cast<__m256>(a)), high = _mm256_cvtps_epi32(reinterpret_cast<__m256>(b));
+            return Shorts{_mm256_blend_epi16(low, _mm256_slli_epi32(high, 16), 0xaa)};
+        };
+        return {half(first.a, second.a), half(first.b, second.b)};
+#elif defined(__ARM_NEON)
+        const auto part = [](Floats::Part a, Floats::Part b) QUANT_LAMBDA {
+            const int32x4_t low = vcvtnq_s32_f32(reinterpret_cast<float32x4_t>(a)), high = vcvtnq_s32_f32(reinterpret_cast<float32x4_t>(b));
+            return vreinterpretq_s16_s32(vsliq_n_s32(low, high, 16));
+        };
+        return {{part(first.a, second.a), part(first.b, second.b)}, {part(first.c, second.c), part(first.d, second.d)}};
+#else
+        float number[2][kLanes];
+        round_even(first).store(number[0]);
+        round_even(second).store(number[1]);
+        const auto half = [&](int from) QUANT_LAMBDA {
+            return Shorts::each([&](int i) QUANT_LAMBDA { return static_cast<int>(number[i % 2][from + i / 2]); });
+        };
+        return {half(0), half(8)};
+#endif
+    }
+    // Both numbers of column c: the whole number nearest to lane c of x.
+    QUANT_INLINE static Pairs twice(const Floats& x) {
 #if defined(__AVX2__)
         const auto half = [](Floats::Part p) QUANT_LAMBDA {
             const __m256i number = _mm256_cvtps_epi32(reinterpret_cast<__m256>(p)), packed = _mm256_packs_epi32(number, number);
             return Shorts{_mm256_unpacklo_epi16(packed, packed)};
         };
-        return {half(whole.a), half(whole.b)};
+        return {half(x.a), half(x.b)};
 #elif defined(__ARM_NEON)
-        const Shorts once = Shorts::from(whole);
+        const Shorts once = Shorts::nearest(x);
         return {{vzip1q_s16(once.a, once.a), vzip2q_s16(once.a, once.a)}, {vzip1q_s16(once.b, once.b), vzip2q_s16(once.b, once.b)}};
 #else
         float number[kLanes];
-        whole.store(number);
+        round_even(x).store(number);
         const auto half = [&](int first) QUANT_LAMBDA {
             return Shorts::each([&](int i) QUANT_LAMBDA { return static_cast<int>(number[first + i / 2]); });
         };
@@ -209,60 +211,69 @@ QUANT_INLINE Floats floats(const PairTotals& totals) {
 #endif
 }
 
-// Column b of out[i]: numbers 2 i and 2 i + 1, of sixteen, of row b, of sixteen that are `stride` apart.
-QUANT_INLINE void columns_of_pairs(const int16_t* rows, int stride, Pairs* out) {
-#if defined(__AVX2__)
-    const auto half = [&](const int16_t* first, Shorts Pairs::*part) QUANT_LAMBDA {
-        __m256i r[8], t[8];
-        for (int b = 0; b < 8; ++b) r[b] = Shorts::load(first + b * stride).v;
-        for (int b = 0; b < 8; b += 2) {
-            t[b] = _mm256_unpacklo_epi32(r[b], r[b + 1]);
-            t[b + 1] = _mm256_unpackhi_epi32(r[b], r[b + 1]);
-        }
-        for (int b = 0; b < 8; b += 4) {
-            r[b] = _mm256_unpacklo_epi64(t[b], t[b + 2]);
-            r[b + 1] = _mm256_unpackhi_epi64(t[b], t[b + 2]);
-            r[b + 2] = _mm256_unpacklo_epi64(t[b + 1], t[b + 3]);
-            r[b + 3] = _mm256_unpackhi_epi64(t[b + 1], t[b + 3]);
-        }
-        for (int i = 0; i < 4; ++i) {
-            (out[i].*part).v = _mm256_permute2x128_si256(r[i], r[i + 4], 0x20);
-            (out[i + 4].*part).v = _mm256_permute2x128_si256(r[i], r[i + 4], 0x31);
-        }
-    };
-    half(rows, &Pairs::low);
-    half(rows + 8 * stride, &Pairs::high);
-#else
-    int16_t column[2 * kLanes];
-    for (int i = 0; i < 8; ++i) {
-        for (int b = 0; b < kLanes; ++b) std::memcpy(column + 2 * b, rows + b * stride + 2 * i, 2 * sizeof *column);
-        out[i] = Pairs::load(column);
+#endif
+
+// Four floats of several rows in one register, and what turns them within quarters.
+#if defined(QUANT_ENCODERS_AVX512)
+struct Quads {
+    using Register = __m512;
+    QUANT_INLINE static Register load(const float* at, int64_t stride) {  // of rows 0, 4, 8 and 12
+        const __m512 two = _mm512_mask_broadcast_f32x4(_mm512_castps128_ps512(_mm_loadu_ps(at)), 0x00f0, _mm_loadu_ps(at + 4 * stride));
+        return _mm512_mask_broadcast_f32x4(_mm512_mask_broadcast_f32x4(two, 0x0f00, _mm_loadu_ps(at + 8 * stride)), 0xf000, _mm_loadu_ps(at + 12 * stride));
     }
-#endif
-}
-
-// Lane b: the least lane of v[b], of sixteen.
-QUANT_INLINE Floats least_of_each(const Floats* v) {
-#if defined(__AVX2__)
-    const auto part = [](const Floats* each) QUANT_LAMBDA {
-        __m256 m[8];
-        for (int b = 0; b < 8; ++b) m[b] = _mm256_min_ps(reinterpret_cast<__m256>(each[b].a), reinterpret_cast<__m256>(each[b].b));
-        for (int b = 0; b < 4; ++b) m[b] = _mm256_min_ps(_mm256_unpacklo_ps(m[2 * b], m[2 * b + 1]), _mm256_unpackhi_ps(m[2 * b], m[2 * b + 1]));
-        for (int b = 0; b < 2; ++b) {
-            const __m256d low = _mm256_castps_pd(m[2 * b]), high = _mm256_castps_pd(m[2 * b + 1]);
-            m[b] = _mm256_min_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(low, high)), _mm256_castpd_ps(_mm256_unpackhi_pd(low, high)));
-        }
-        return reinterpret_cast<Floats::Part>(_mm256_min_ps(_mm256_permute2f128_ps(m[0], m[1], 0x20), _mm256_permute2f128_ps(m[0], m[1], 0x31)));
-    };
-    return {part(v), part(v + 8)};
+    QUANT_INLINE static Register low(Register a, Register b) { return _mm512_unpacklo_ps(a, b); }
+    QUANT_INLINE static Register high(Register a, Register b) { return _mm512_unpackhi_ps(a, b); }
+    QUANT_INLINE static Register low_pair(Register a, Register b) { return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b))); }
+    QUANT_INLINE static Register high_pair(Register a, Register b) { return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b))); }
+};
+#elif defined(__AVX2__)
+struct Quads {
+    using Register = __m256;
+    QUANT_INLINE static Register load(const float* at, int64_t stride) {  // of rows 0 and 4
+        return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(at)), _mm_loadu_ps(at + 4 * stride), 1);
+    }
+    QUANT_INLINE static Register low(Register a, Register b) { return _mm256_unpacklo_ps(a, b); }
+    QUANT_INLINE static Register high(Register a, Register b) { return _mm256_unpackhi_ps(a, b); }
+    QUANT_INLINE static Register low_pair(Register a, Register b) { return _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b))); }
+    QUANT_INLINE static Register high_pair(Register a, Register b) { return _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a), _mm256_castps_pd(b))); }
+};
 #else
-    float least[kLanes];
-    for (int b = 0; b < kLanes; ++b) least[b] = v[b].least();
-    return Floats::load(least);
+struct Quads {
+    using Register = Floats::Part;
+    QUANT_INLINE static Register load(const float* at, int64_t) {  // of row 0
+        Register out;
+        std::memcpy(&out, at, sizeof out);
+        return out;
+    }
+    QUANT_INLINE static Register low(Register a, Register b) { return __builtin_shufflevector(a, b, 0, 4, 1, 5); }
+    QUANT_INLINE static Register high(Register a, Register b) { return __builtin_shufflevector(a, b, 2, 6, 3, 7); }
+    QUANT_INLINE static Register low_pair(Register a, Register b) { return __builtin_shufflevector(a, b, 0, 1, 4, 5); }
+    QUANT_INLINE static Register high_pair(Register a, Register b) { return __builtin_shufflevector(a, b, 2, 3, 6, 7); }
+};
+#endif
+
+// Lane b of out[i]: number i, of sixteen, of row b, of sixteen that are `stride` apart.
+QUANT_INLINE void columns_of_numbers(const float* rows, int64_t stride, Floats* out) {
+    const auto part = [&](int first, Floats::Part Floats::*to) QUANT_LAMBDA {
+        for (int k = 0; k < kLanes; k += 4) {
+            const auto row = [&](int j) QUANT_LAMBDA { return Quads::load(rows + (first + j) * stride + k, stride); };
+            const Quads::Register a = row(0), b = row(1), c = row(2), d = row(3);
+            const Quads::Register low = Quads::low(a, b), low2 = Quads::low(c, d), high = Quads::high(a, b), high2 = Quads::high(c, d);
+            out[k].*to = reinterpret_cast<Floats::Part>(Quads::low_pair(low, low2));
+            out[k + 1].*to = reinterpret_cast<Floats::Part>(Quads::high_pair(low, low2));
+            out[k + 2].*to = reinterpret_cast<Floats::Part>(Quads::low_pair(high, high2));
+            out[k + 3].*to = reinterpret_cast<Floats::Part>(Quads::high_pair(high, high2));
+        }
+    };
+    part(0, &Floats::a);
+#if !defined(QUANT_ENCODERS_AVX512)
+    part(kWidth, &Floats::b);
+#if !defined(__AVX2__)
+    part(8, &Floats::c);
+    part(12, &Floats::d);
+#endif
 #endif
 }
-
-#endif
 
 }  // namespace
 }  // namespace quant

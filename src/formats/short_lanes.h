@@ -49,9 +49,13 @@ struct Shorts {
     QUANT_INLINE void store(int16_t* at) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), v); }
     // The low byte of each.
     QUANT_INLINE void store_bytes(void* at) const {
+#if defined(QUANT_ENCODERS_AVX512)
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(at), _mm256_cvtepi16_epi8(v));
+#else
         const __m256i bytes = _mm256_and_si256(v, _mm256_set1_epi16(255));
         const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi16(bytes, bytes), 0xd8);
         _mm_storeu_si128(reinterpret_cast<__m128i*>(at), _mm256_castsi256_si128(packed));
+#endif
     }
     // Bit i: lane i is negative.
     QUANT_INLINE uint32_t negative() const {
@@ -198,6 +202,15 @@ QUANT_INLINE Shorts down(const Shorts& a) {
 }
 
 #endif
+
+// Nearest whole numbers, ties to even, within the range of signed bytes; |x| < 2^22.
+QUANT_INLINE void store_nearest_bytes(const Floats& x, void* at) {
+#if defined(QUANT_ENCODERS_AVX512)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(at), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(reinterpret_cast<__m512>(x.a))));
+#else
+    at_most(at_least(Shorts::nearest(x), Shorts::all(-128)), Shorts::all(127)).store_bytes(at);
+#endif
+}
 
 QUANT_INLINE Floats floats(const Shorts& a) {
 #if defined(QUANT_ENCODERS_AVX512)

@@ -65,7 +65,7 @@ struct AffineSub {
 template <class Shape>
 QUANT_INLINE AffineSums affine_sums(const AffineSub<Shape>& sub, const Floats& offset, const Floats& factor) {
     return affine_sums<Shape, Shape::kSub>([&](int i) QUANT_LAMBDA { return Pairs::repeat(sub.fixed + 2 * i); },
-                                           Pairs::twice(round_even(offset)), Pairs::twice(round_even(factor)));
+                                           Pairs::twice(offset), Pairs::twice(factor));
 }
 
 constexpr float kFactorUnit(int fraction) { return static_cast<float>(1 << fraction) * 32768; }

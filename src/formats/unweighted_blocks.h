@@ -68,43 +68,42 @@ QUANT_INLINE Floats near_halves(const Floats& v) {
     return choose_below(magnitude(v), Floats::all(0x1p-14f), (v + shift) - shift, normal);
 }
 
-// Least and largest of each block.
-struct Extent {
-    Floats low, high;
-};
-QUANT_INLINE Extent extent_of_16(const float* x) {
-    Floats low[kGroup], high[kGroup];
-    for (int b = 0; b < kGroup; ++b) {
-        const Floats first = Floats::load(x + 32 * b), second = Floats::load(x + 32 * b + kLanes);
-        low[b] = min(first, second);
-        high[b] = Floats::all(0) - max(first, second);
-    }
-    return {least_of_each(low), Floats::all(0) - least_of_each(high)};
-}
-
-// x * unit as integers: column b of pair[i] is numbers 2 i and 2 i + 1 of block b.
+// The numbers of sixteen rows of N, a lane for each row.
+template <int N>
 struct Columns {
-    Pairs pair[16];
-};
-QUANT_INLINE void load_columns(const float* x, const float* unit, Columns& out) {
-    alignas(32) int16_t fixed[kGroup][32];
-    for (int b = 0; b < kGroup; ++b) {
-        for (int e = 0; e < 32; e += kLanes) Shorts::nearest(Floats::load(x + 32 * b + e) * Floats::all(unit[b])).store(fixed[b] + e);
+    Floats number[search::extent(N)], low, high;  // the least and the largest of each row
+
+    QUANT_INLINE explicit Columns(const float* x) {
+        for (int i = 0; i < N; i += kLanes) columns_of_numbers(x + i, N, number + i);
+        Floats least[4], most[4];  // one of each would wait for itself
+        for (int i = 0; i < 4; ++i) least[i] = most[i] = number[i];
+        for (int i = 4; i < N; i += 4) {
+            for (int j = 0; j < 4; ++j) {
+                least[j] = min(number[i + j], least[j]);
+                most[j] = max(number[i + j], most[j]);
+            }
+        }
+        low = min(min(least[0], least[1]), min(least[2], least[3]));
+        high = max(max(most[0], most[1]), max(most[2], most[3]));
     }
-    columns_of_pairs(fixed[0], 32, out.pair);
-    columns_of_pairs(fixed[0] + kLanes, 32, out.pair + 8);
-}
+    // The numbers less `origin`, times `unit`, as integers by twos.
+    QUANT_INLINE void pairs(const Floats& origin, const Floats& unit, Pairs* out) const {
+        for (int i = 0; i < N; i += 2) *out++ = Pairs::of((number[i] - origin) * unit, (number[i + 1] - origin) * unit);
+    }
+};
 
 // Scales of sixteen blocks as they are stored; 0: for the thorough search.
 struct Scales {
-    float d[kGroup];
+    float d[kGroup], inverse[kGroup];
 };
 // Where `good` is at most 0: none.
 QUANT_INLINE Scales stored_scales(const Floats& wish, const Floats& good) {
     const Floats size = magnitude(wish), zero = Floats::all(0);
     const Floats fits = choose_below(size, Floats::all(60000.0f), choose_below(Floats::all(40 * kSmallestUnit), size, good, zero), zero);
     Scales out;
-    choose_below(zero, fits, near_halves(wish), zero).store(out.d);
+    const Floats d = choose_below(zero, fits, near_halves(wish), zero);
+    d.store(out.d);
+    (Floats::all(1) / choose_below(zero, fits, d, Floats::all(1))).store(out.inverse);
     return out;
 }
 
@@ -125,32 +124,34 @@ template <int BITS>
 QUANT_INLINE Scales signed_scales(const float* x) {
     using Shape = SignedShape<BITS>;
     constexpr float kReach = 8191;  // 32 squares of it are less than 2^31
-    const auto [low, high] = extent_of_16(x);
-    const Floats zero = Floats::all(0), extreme = choose_below(high, zero - low, low, high), size = magnitude(extreme);
+    const Columns<32> columns(x);
+    const Floats zero = Floats::all(0), extreme = choose_below(columns.high, zero - columns.low, columns.low, columns.high), size = magnitude(extreme);
     const Floats fits = choose_below(size, Floats::all(0x1p18f), choose_below(Floats::all(40 * kSmallestUnit), size, size, zero), zero);
     const Floats unit = choose_below(zero, fits, Floats::all(-kReach) / extreme, zero);
-    float units[kGroup];
-    unit.store(units);
-    Columns columns;
-    load_columns(x, units, columns);
+    Pairs pairs[16];
+    columns.pairs(zero, unit, pairs);
     PairTotals squares;
-    for (const Pairs& v : columns.pair) squares.add(v, v);
+    for (const Pairs& v : pairs) squares.add(v, v);
     constexpr int kHalf = 1 << (BITS - 1);
     const Pairs whole = Pairs::all(1 << (15 - Shape::kFraction)), least = Pairs::all(-kHalf), most = Pairs::all(kHalf - 1);
-    Floats best_xq = zero, best_qq = Floats::all(1), best_square = zero;
-    for (const double level : Shape::kLevel) {
-        const Pairs factor = Pairs::all(static_cast<int16_t>(level * (1 << (Shape::kFraction + 2))));
+    Floats all_xq[Shape::kTries], all_qq[Shape::kTries];
+    for (int k = 0; k < Shape::kTries; ++k) {
+        const Pairs factor = Pairs::all(static_cast<int16_t>(Shape::kLevel[k] * (1 << (Shape::kFraction + 2))));
         PairTotals xq, qq;
-        for (const Pairs& v : columns.pair) {
+        for (const Pairs& v : pairs) {
             const Pairs q = at_most(at_least(scaled(scaled(v, factor), whole), least), most);
             xq.add(v, q);
             qq.add(q, q);
         }
+        all_xq[k] = floats(xq);
+        all_qq[k] = floats(qq);
+    }
+    Floats best_xq = zero, best_qq = Floats::all(1), best_square = zero;
+    for (int k = 0; k < Shape::kTries; ++k) {
         // xq^2 / qq is what least squares gains.
-        const Floats xq_now = floats(xq), qq_now = floats(qq), square = xq_now * xq_now;
-        const Floats now = square * best_qq, before = best_square * qq_now;
-        best_xq = choose_below(before, now, xq_now, best_xq);
-        best_qq = choose_below(before, now, qq_now, best_qq);
+        const Floats square = all_xq[k] * all_xq[k], now = square * best_qq, before = best_square * all_qq[k];
+        best_xq = choose_below(before, now, all_xq[k], best_xq);
+        best_qq = choose_below(before, now, all_qq[k], best_qq);
         best_square = choose_below(before, now, square, best_square);
     }
     const Floats step = best_xq / best_qq, error = floats(squares) - best_xq * step;
@@ -172,7 +173,7 @@ void q4_0_row(const float* row, uint8_t* blocks, int64_t n, EncodeFn* thorough) 
                 thorough(nullptr, x, nullptr, reinterpret_cast<uint8_t*>(block), 32);
                 continue;
             }
-            const float inv = 1 / scales.d[b];
+            const float inv = scales.inverse[b];
             block->d.set_bits(f32_to_f16(scales.d[b]));
             (codes_of_16<4>(x, inv) + up<4>(codes_of_16<4>(x + 16, inv))).store_bytes(block->qs);
         }
@@ -187,7 +188,7 @@ void q5_0_row(const float* row, uint8_t* blocks, int64_t n, EncodeFn* thorough) 
                 thorough(nullptr, x, nullptr, reinterpret_cast<uint8_t*>(block), 32);
                 continue;
             }
-            const float inv = 1 / scales.d[b];
+            const float inv = scales.inverse[b];
             const Shorts low = codes_of_16<5>(x, inv), high = codes_of_16<5>(x + 16, inv);
             block->d.set_bits(f32_to_f16(scales.d[b]));
             const uint32_t fifth = up<11>(low).negative() | up<11>(high).negative() << 16;
@@ -299,31 +300,33 @@ constexpr float kByteLevel[16] = {128.4f, 128, 127.5f, 127, 126.5f, 126, 125.5f,
 // The best of sixteen halves for each of sixteen blocks.
 QUANT_INLINE Scales byte_scales(const float* x) {
     constexpr float kReach = 32767;
-    const auto [low, high] = extent_of_16(x);
-    const Floats zero = Floats::all(0), below = zero - low;
+    const Columns<32> columns(x);
+    const Floats zero = Floats::all(0), below = zero - columns.low, high = columns.high;
     const Floats size = choose_below(high, below, below, high), other = choose_below(high, below, high, below);
     const Floats fits = choose_below(size, Floats::all(0x1p20f), choose_below(Floats::all(129 * 40 * kSmallestUnit), size, size, zero), zero);
     const Floats unit = choose_below(zero, fits, Floats::all(kReach) / size, zero);
-    float units[kGroup];
-    unit.store(units);
-    Columns columns;
-    load_columns(x, units, columns);
+    Pairs pairs[16];
+    columns.pairs(zero, unit, pairs);
     // 1 / d without a division for each: d is nearly size / level, and 1 / (1 + e) nearly 1 - e.
     const Floats inverse = choose_below(zero, fits, Floats::all(1) / size, zero);
-    Floats best = zero, best_error = Floats::all(0x1p126f);
-    for (const float extreme_level : kByteLevel) {
-        const Floats d = near_halves(size * Floats::all(1 / extreme_level));
-        const Floats ratio = d * inverse * Floats::all(extreme_level);
+    Floats d[16];
+    Pairs factor[16];
+    for (int k = 0; k < 16; ++k) {
+        d[k] = near_halves(size * Floats::all(1 / kByteLevel[k]));
+        const Floats ratio = d[k] * inverse * Floats::all(kByteLevel[k]);
         // Levels with seven binary places, which are what is left of them, from half a level below to half a level above.
-        const Floats level = Floats::all(32768 * 128 / kReach * extreme_level) * (Floats::all(2) - ratio);
-        const Pairs factor = Pairs::twice(round_even(level));
+        const Floats level = Floats::all(32768 * 128 / kReach * kByteLevel[k]) * (Floats::all(2) - ratio);
+        factor[k] = Pairs::twice(level);
+    }
+    Floats best = zero, best_error = Floats::all(0x1p126f);
+    for (int k = 0; k < 16; ++k) {
         PairTotals squares;
-        for (const Pairs& v : columns.pair) {
-            const Pairs rest = down<9>(up<9>(scaled(v, factor)));
+        for (const Pairs& v : pairs) {
+            const Pairs rest = down<9>(up<9>(scaled(v, factor[k])));
             squares.add(rest, rest);
         }
-        const Floats error = choose_below(other, d * Floats::all(127.5f), floats(squares) * d * d, Floats::all(0x1p126f));
-        best = choose_below(error, best_error, d, best);
+        const Floats error = choose_below(other, d[k] * Floats::all(127.5f), floats(squares) * d[k] * d[k], Floats::all(0x1p126f));
+        best = choose_below(error, best_error, d[k], best);
         best_error = choose_below(error, best_error, error, best_error);
     }
     // The extreme element is below 0.
@@ -340,12 +343,9 @@ void q8_0_row(const float* row, uint8_t* blocks, int64_t n, EncodeFn* thorough) 
                 thorough(nullptr, x, nullptr, reinterpret_cast<uint8_t*>(block), 32);
                 continue;
             }
-            const Floats inv = Floats::all(1 / scales.d[b]);
+            const Floats inv = Floats::all(scales.inverse[b]);
             block->d.set_bits(f32_to_f16(scales.d[b]));
-            for (int e = 0; e < 32; e += kLanes) {
-                const Shorts level = Shorts::nearest(Floats::load(x + e) * inv);
-                at_most(at_least(level, Shorts::all(-128)), Shorts::all(127)).store_bytes(block->qs + e);
-            }
+            for (int e = 0; e < 32; e += kLanes) store_nearest_bytes(Floats::load(x + e) * inv, block->qs + e);
         }
     });
 }

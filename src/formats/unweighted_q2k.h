@@ -29,23 +29,14 @@ QUANT_INLINE AffineSums affine_sums(const AffineColumns& sub, const Pairs& offse
 // The numbers as integers. false: a sub-block of no extent, or a tiny or huge one. `energy`: sums of squared integers.
 QUANT_INLINE bool load_columns(const float* x, AffineColumns& sub, Floats& energy) {
     const Floats zero = Floats::all(0), one = Floats::all(1);
-    Floats numbers[16], turned[16];
-    for (int j = 0; j < 16; ++j) {
-        numbers[j] = Floats::load(x + 16 * j);
-        turned[j] = zero - numbers[j];
-    }
-    const Floats low = min(least_of_each(numbers), zero), high = zero - least_of_each(turned), range = high - low;
+    const Columns<16> columns(x);
+    const Floats low = min(columns.low, zero), high = columns.high, range = high - low;
     const Floats fits = choose_below(range, Floats::all(0x1p18f), choose_below(Floats::all(64 * kSmallestUnit), range, one, zero), zero);
     if (!(fits.least() > 0)) return false;
     sub.middle = Floats::all(0.5f) * (low + high);
     sub.unit = Floats::all(2 * kReach) / range;
     sub.per_unit = range * Floats::all(1 / (2 * kReach));
-    alignas(32) int16_t fixed[16][16];
-    float middle[16], unit[16];
-    sub.middle.store(middle);
-    sub.unit.store(unit);
-    for (int j = 0; j < 16; ++j) Shorts::nearest((numbers[j] - Floats::all(middle[j])) * Floats::all(unit[j])).store(fixed[j]);
-    columns_of_pairs(fixed[0], 16, sub.pair);
+    columns.pairs(sub.middle, sub.unit, sub.pair);
     PairTotals sum, squares;
     for (const Pairs& v : sub.pair) {
         sum.add(v, Pairs::all(1));
@@ -108,7 +99,7 @@ QUANT_INLINE PairsOfIntegers choose_pairs(AffineColumns& sub, float d, float dmi
         const Floats offset = (Floats::all(-dmin) * least - sub.middle) * sub.unit;
         // Scale 0 has any codes: they count nothing.
         const Floats factor = min(Floats::all(kFactorUnit(Q2KShape::kFraction)) / max(step, Floats::all(1)), Floats::all(32767));
-        const AffineSums s = affine_sums(sub, Pairs::twice(round_even(clamp(offset, -16000, 16000))), Pairs::twice(round_even(factor)));
+        const AffineSums s = affine_sums(sub, Pairs::twice(clamp(offset, -16000, 16000)), Pairs::twice(factor));
         const Floats cost = step * (step * s.qq + offset * (s.q + s.q) - (s.xq + s.xq)) +
                             offset * (offset * Floats::all(Q2KShape::kSub) - (sub.sum + sub.sum));
         sums.q = choose_below(cost, best.cost, s.q, sums.q);

@@ -2,6 +2,9 @@
 // files that build them for an instruction set; everything belongs to the file that includes it.
 #pragma once
 
+#include <span>
+#include <utility>
+
 #include "formats/superblock.h"
 #include "formats/unweighted_blocks.h"
 
@@ -17,13 +20,19 @@ QUANT_INLINE float lane_of(const Floats& v, int lane) {
 }
 QUANT_INLINE Floats clamp(const Floats& v, float low, float high) { return min(max(v, Floats::all(low)), Floats::all(high)); }
 
+// 1 / v, 0 for what is nothing, as search::inverse() has it.
+QUANT_INLINE Floats inverses(const Floats& v) {
+    const Floats zero = Floats::all(0), least = Floats::all(0x1p-100f), size = magnitude(v);
+    return choose_below(least, size, Floats::all(1) / choose_below(least, size, v, Floats::all(1)), zero);
+}
+
 // ---- x ~ d * scale[j] * level ------------------------------------------------------------------------------------------
 
 // kHalf: levels -kHalf .. kHalf - 1; kMost: scales -kMost .. kMost - 1; kLevel: levels to which a sub-block's extreme element
 // is brought, of the opposite sign where it is on the shorter side; kAway: how far from the nearest
 // integer scales are tried, in the first and the second round.
 struct Q6KShape {
-    static constexpr int kHalf = 32, kMost = 128, kFraction = 9, kAway[] = {7, 7};
+    static constexpr int kHalf = 32, kMost = 128, kFraction = 9, kAway[] = {7, 3};
     static constexpr double kLevel[] = {29.4, 29.8, 30.2, 30.7, 31.1, 31.6, 32.0, 32.5, 33.0, 33.5, -29.0, -29.6, -30.2, -30.9, -31.5, -32.2};
 };
 struct Q3KShape {
@@ -60,21 +69,13 @@ template <class Shape>
 QUANT_INLINE bool prepare(const float* x, SignedSubs& sub) {
     constexpr float kReach = 32767;
     const Floats zero = Floats::all(0), one = Floats::all(1);
-    Floats numbers[16], turned[16];
-    for (int j = 0; j < 16; ++j) {
-        numbers[j] = Floats::load(x + 16 * j);
-        turned[j] = zero - numbers[j];
-    }
-    const Floats below = zero - least_of_each(numbers), above = zero - least_of_each(turned);
+    const Columns<16> columns(x);
+    const Floats below = zero - columns.low, above = columns.high;
     const Floats extreme = choose_below(above, below, zero - below, above), size = magnitude(extreme);
     if (choose_below(zero, size, choose_below(size, Floats::all(0x1p-60f), one, zero), zero).sum() > 0) return false;
     sub.unit = choose_below(zero, size, Floats::all(-kReach) / choose_below(zero, size, extreme, one), zero);
     sub.per_unit = choose_below(zero, size, extreme * Floats::all(-1 / kReach), zero);
-    alignas(32) int16_t fixed[16][16];
-    float unit[16];
-    sub.unit.store(unit);
-    for (int j = 0; j < 16; ++j) Shorts::nearest(numbers[j] * Floats::all(unit[j])).store(fixed[j]);
-    columns_of_pairs(fixed[0], 16, sub.pair);
+    columns.pairs(zero, sub.unit, sub.pair);
     PairTotals squares;
     for (const Pairs& v : sub.pair) squares.add_squares<4>(v);
     const Floats energy = floats(squares) * Floats::all(16);
@@ -95,17 +96,18 @@ QUANT_INLINE bool prepare(const float* x, SignedSubs& sub) {
 
 // Of 16 halves around `first`, the one for which the scales on their own are nearest to multiples.
 template <class Shape>
-QUANT_INLINE Stored super_scale_for(const float* scale, const float* weight, float first) {
-    float value[kLanes];
-    for (int i = 0; i < kLanes; ++i) value[i] = f16_to_f32(f32_to_f16(first * (0.966f + 0.0045f * static_cast<float>(i))));
-    const Floats d = Floats::load(value), inv = Floats::all(1) / d;
-    Floats cost = Floats::all(0);
+QUANT_INLINE Stored super_scale_for(const SignedSubs& sub, float first) {
+    const Floats d = near_halves(Floats::all(first) * (Floats::all(0.966f) + Floats::all(0.0045f) * places())), inv = Floats::all(1) / d;
+    float scale[16], weight[16];
+    sub.scale.store(scale);
+    sub.weight.store(weight);
+    Floats cost[2] = {Floats::all(0), Floats::all(0)};
     for (int j = 0; j < 16; ++j) {
         const Floats s = Floats::all(scale[j]);
         const Floats r = s - d * round_even(clamp(s * inv, -Shape::kMost, Shape::kMost - 1));
-        cost = cost + Floats::all(weight[j]) * r * r;
+        cost[j % 2] = cost[j % 2] + Floats::all(weight[j]) * r * r;
     }
-    return stored_scale(value[lowest_lane(cost)]);
+    return stored_scale(lane_of(d, lowest_lane(cost[0] + cost[1])));
 }
 
 // The best integer scales for a given d, the sums of x q and q q with them, and the squared error less that of zeros.
@@ -117,12 +119,13 @@ QUANT_INLINE Chosen choose_scales(const SignedSubs& sub, float d, int reach) {
     const Floats zero = Floats::all(0), center = round_even(clamp(sub.scale * Floats::all(1 / d), -Shape::kMost, Shape::kMost - 1));
     const Floats unit = sub.unit * Floats::all(d);
     Chosen best = {zero, zero, zero, zero};
-    for (int away = -reach; away <= reach; ++away) {
-        const Floats scale = clamp(center + Floats::all(static_cast<float>(away)), -Shape::kMost, Shape::kMost - 1), step = scale * unit;
+    Floats next = center - Floats::all(static_cast<float>(reach));
+    for (int tries = 2 * reach + 1; tries > 0; --tries, next = next + Floats::all(1)) {
+        const Floats scale = clamp(next, -Shape::kMost, Shape::kMost - 1), step = scale * unit;
         // Scale 0 has any codes: they count nothing.
         const Floats size = magnitude(step), whole = Floats::all(1 << (Shape::kFraction + 15));
-        const Floats factor = with_sign(min(whole / choose_below(zero, size, size, Floats::all(1)), Floats::all(32767)), step);
-        const auto [xq, qq] = signed_sums<Shape>(sub, Pairs::twice(round_even(factor)));
+        const Floats factor = clamp(whole / choose_below(zero, size, step, Floats::all(1)), -32767, 32767);
+        const auto [xq, qq] = signed_sums<Shape>(sub, Pairs::twice(factor));
         const Floats cost = step * (step * qq - (xq + xq));
         best.scale = choose_below(cost, best.cost, scale, best.scale);
         best.xq = choose_below(cost, best.cost, xq, best.xq);
@@ -134,65 +137,85 @@ QUANT_INLINE Chosen choose_scales(const SignedSubs& sub, float d, int reach) {
     return best;
 }
 
-struct SignedChoice {
-    Stored d;
-    float scale[16];
-};
-// d with bits 0: for the thorough search. `code` gets levels + kHalf.
-template <class Shape>
-QUANT_INLINE SignedChoice best_signed_super(const float* x, int16_t* code) {
+// A super-block while it is searched. d with bits 0: for the thorough search, or not found yet.
+struct SignedWork {
     SignedSubs sub;
-    SignedChoice out;
-    if (!prepare<Shape>(x, sub)) return out;
-    float scale[16], weight[16], most = 0;
-    sub.scale.store(scale);
-    sub.weight.store(weight);
-    for (const float each : scale) most = std::fabs(each) > std::fabs(most) ? each : most;
-    Stored d = stored_scale(most / -Shape::kMost);
-    if (d.bits == 0) return out;
-    d = super_scale_for<Shape>(scale, weight, d.value);
-    float least = 0;
-    for (int round = 0; round < 2 && d.bits != 0 && d.bits != out.d.bits; ++round) {
-        const Chosen chosen = choose_scales<Shape>(sub, d.value, Shape::kAway[round]);
-        const float cost = chosen.cost.sum();
-        if (!(cost < least)) break;
-        least = cost;
-        out.d = d;
-        chosen.scale.store(out.scale);
-        d = stored_scale((chosen.scale * chosen.xq).sum() / (chosen.scale * chosen.scale * chosen.qq).sum());
-    }
-    if (out.d.bits == 0) return out;
+    Stored d, next;  // the best so far; what to try
+    Floats scale;
+    float least;     // cost of the best
+};
+template <class Shape>
+QUANT_INLINE void start(const float* x, SignedWork& work) {
+    work.d = work.next = {};
+    work.least = 0;
+    if (!prepare<Shape>(x, work.sub)) return;
+    const float low = work.sub.scale.least(), high = -(Floats::all(0) - work.sub.scale).least();
+    work.next = stored_scale((-low > high ? low : high) / -Shape::kMost);
+}
+template <class Shape>
+QUANT_INLINE void improve(SignedWork& work, int reach) {
+    if (work.next.bits == 0 || work.next.bits == work.d.bits) return;
+    const Chosen chosen = choose_scales<Shape>(work.sub, work.next.value, reach);
+    const float cost = chosen.cost.sum();
+    const Stored tried = std::exchange(work.next, Stored());
+    if (!(cost < work.least)) return;
+    work.least = cost;
+    work.d = tried;
+    work.scale = chosen.scale;
+    work.next = stored_scale((chosen.scale * chosen.xq).sum() / (chosen.scale * chosen.scale * chosen.qq).sum());
+}
+// Levels + kHalf.
+template <class Shape>
+QUANT_INLINE void store_codes(const float* x, const SignedWork& work, int16_t* code) {
+    float inverse[16];
+    inverses(work.scale * Floats::all(work.d.value)).store(inverse);
     for (int j = 0; j < 16; ++j) {
-        const Floats inv = Floats::all(search::inverse(out.d.value * out.scale[j]));
-        const Floats level = search::Uniform<-Shape::kHalf, Shape::kHalf - 1>::nearest(Floats::load(x + 16 * j) * inv);
+        const Floats level = search::Uniform<-Shape::kHalf, Shape::kHalf - 1>::nearest(Floats::load(x + 16 * j) * Floats::all(inverse[j]));
         (Shorts::from(level) + Shorts::all(Shape::kHalf)).store(code + 16 * j);
     }
-    return out;
+}
+
+// Two super-blocks take their steps in turn: at the end of each step a processor waits for one number after the other, and
+// has the other's to do meanwhile.
+template <class Shape, class Block, class Pack>
+QUANT_INLINE void signed_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough, Pack pack) {
+    auto* block = reinterpret_cast<Block*>(blocks);
+    alignas(64) int16_t code[256];
+    SignedWork works[2];
+    for (; n > 0; n -= 512, x += 512, block += 2) {
+        const std::span<SignedWork> both(works, n > 256 ? 2 : 1);
+        const auto each = [&](auto step) QUANT_LAMBDA {
+            for (size_t i = 0; i < both.size(); ++i) step(x + 256 * i, both[i], block[i]);
+        };
+        each([](const float* at, SignedWork& work, Block&) QUANT_LAMBDA { start<Shape>(at, work); });
+        each([](const float*, SignedWork& work, Block&) QUANT_LAMBDA {
+            if (work.next.bits != 0) work.next = super_scale_for<Shape>(work.sub, work.next.value);
+        });
+        for (const int reach : Shape::kAway) each([&](const float*, SignedWork& work, Block&) QUANT_LAMBDA { improve<Shape>(work, reach); });
+        each([&](const float* at, const SignedWork& work, Block& out) QUANT_LAMBDA {
+            if (work.d.bits == 0) return thorough(nullptr, at, nullptr, reinterpret_cast<uint8_t*>(&out), 256);
+            store_codes<Shape>(at, work, code);
+            out.d.set_bits(work.d.bits);
+            pack(work.scale, out, code);
+        });
+    }
 }
 
 QUANT_INLINE Shorts low_bits(const int16_t* code, int mask) { return Shorts::load(code) & Shorts::all(static_cast<int16_t>(mask)); }
 
 void q6_k_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
-    auto* block = reinterpret_cast<BlockQ6_K*>(blocks);
-    alignas(32) int16_t code[256];
-    for (int64_t i = 0; i < n; i += 256, ++block) {
-        const SignedChoice best = best_signed_super<Q6KShape>(x + i, code);
-        if (best.d.bits == 0) {
-            thorough(nullptr, x + i, nullptr, reinterpret_cast<uint8_t*>(block), 256);
-            continue;
-        }
-        block->d.set_bits(best.d.bits);
-        for (int j = 0; j < 16; ++j) block->scales[j] = static_cast<int8_t>(best.scale[j]);
+    signed_row<Q6KShape, BlockQ6_K>(x, blocks, n, thorough, [](const Floats& scale, BlockQ6_K& block, const int16_t* code) QUANT_LAMBDA {
+        store_nearest_bytes(scale, block.scales);
         for (int h = 0; h < 2; ++h) {
             for (int l = 0; l < 32; l += kLanes) {
                 const int16_t* at = code + 128 * h + l;
-                (low_bits(at, 15) + up<4>(low_bits(at + 64, 15))).store_bytes(block->ql + 64 * h + l);
-                (low_bits(at + 32, 15) + up<4>(low_bits(at + 96, 15))).store_bytes(block->ql + 64 * h + 32 + l);
+                (low_bits(at, 15) + up<4>(low_bits(at + 64, 15))).store_bytes(block.ql + 64 * h + l);
+                (low_bits(at + 32, 15) + up<4>(low_bits(at + 96, 15))).store_bytes(block.ql + 64 * h + 32 + l);
                 const auto high = [&](int g) QUANT_LAMBDA { return down<4>(Shorts::load(at + 32 * g)); };
-                (high(0) + up<2>(high(1)) + up<4>(high(2)) + up<6>(high(3))).store_bytes(block->qh + 32 * h + l);
+                (high(0) + up<2>(high(1)) + up<4>(high(2)) + up<6>(high(3))).store_bytes(block.qh + 32 * h + l);
             }
         }
-    }
+    });
 }
 
 // Bits 0-1 of 256 codes as 2-bit planes.
@@ -216,26 +239,20 @@ QUANT_INLINE void store_bits(const int16_t* code, int bit, uint8_t* qh) {
 }
 
 void q3_k_row(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
-    auto* block = reinterpret_cast<BlockQ3_K*>(blocks);
-    alignas(32) int16_t code[256];
-    for (int64_t i = 0; i < n; i += 256, ++block) {
-        const SignedChoice best = best_signed_super<Q3KShape>(x + i, code);
-        if (best.d.bits == 0) {
-            thorough(nullptr, x + i, nullptr, reinterpret_cast<uint8_t*>(block), 256);
-            continue;
-        }
-        block->d.set_bits(best.d.bits);
-        std::memset(block->scales, 0, sizeof block->scales);
+    signed_row<Q3KShape, BlockQ3_K>(x, blocks, n, thorough, [](const Floats& scales, BlockQ3_K& block, const int16_t* code) QUANT_LAMBDA {
+        std::memset(block.scales, 0, sizeof block.scales);
+        float scale[16];
+        scales.store(scale);
         for (int j = 0; j < 16; ++j) {
-            const int s = static_cast<int>(best.scale[j]) + 32;
-            uint8_t& low = block->scales[j % 8];
-            uint8_t& high = block->scales[8 + j % 4];
+            const int s = static_cast<int>(scale[j]) + 32;
+            uint8_t& low = block.scales[j % 8];
+            uint8_t& high = block.scales[8 + j % 4];
             low = static_cast<uint8_t>(low | (s & 15) << (j < 8 ? 0 : 4));
             high = static_cast<uint8_t>(high | s >> 4 << (2 * (j / 4)));
         }
-        store_bits(code, 2, block->hmask);
-        store_planes(code, block->qs);
-    }
+        store_bits(code, 2, block.hmask);
+        store_planes(code, block.qs);
+    });
 }
 
 }  // namespace

@@ -49,6 +49,13 @@ inline __m512i cvtepi16_epi32(__m256i v) {
     for (int i = 0; i < 16; ++i) out.at[i] = static_cast<short>(from.at[i]);
     return cast<__m512i>(out);
 }
+inline __m128i cvtepi16_epi8(__m256i v) {
+    struct Bytes { unsigned char at[16]; };
+    const auto from = cast<Halves>(v);
+    Bytes out;
+    for (int i = 0; i < 16; ++i) out.at[i] = static_cast<unsigned char>(from.at[i]);
+    return cast<__m128i>(out);
+}
 inline unsigned cmpgt_epi16_mask(__m512i a, __m512i b) {
     struct Shorts { short at[32]; };
     const auto from_a = cast<Shorts>(a), from_b = cast<Shorts>(b);
@@ -190,6 +197,7 @@ inline __m256i dpwssd(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi
 #define _mm512_cvtps_epi32(v) emulated::cvtps_epi32(v)
 #define _mm512_cvtepu16_epi32(v) emulated::cvtepu16_epi32(v)
 #define _mm512_cvtepi16_epi32(v) emulated::cvtepi16_epi32(v)
+#define _mm256_cvtepi16_epi8(v) emulated::cvtepi16_epi8(v)
 #define _mm512_cmpgt_epi16_mask(a, b) emulated::cmpgt_epi16_mask(a, b)
 #define _mm512_cvtph_ps(v) emulated::cvtph_ps(v)
 #define _mm512_maskz_loadu_ps(mask, at) emulated::maskz_loadu_ps(mask, at)
