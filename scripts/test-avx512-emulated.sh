@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Tests the AVX-VNNI and AVX-512 tables and encoders on a processor without either: their files are compiled against SIMDe
-# (package libsimde-dev), the rest as usual; the kernel tests run with those tables, the encoders' test of equal bytes with all
-# widths. Prints their `ok` / `FAIL` lines, exits 1 on any failure and 77 where SIMDe is absent.
-# Working folder: ${BUILD:-build}/avx512-emulated.
+# (package libsimde-dev), the rest is taken from the usual build; the kernel tests run with those tables, the encoders' test of
+# equal bytes with all widths. Prints their `ok` / `FAIL` lines, exits 1 on any failure and 77 where SIMDe is absent.
+# Working folder: ${BUILD:-build}/avx512-emulated; the usual build: $QUANT_BUILD, by default ${BUILD:-build}.
 set -eu
 export QUANT_EMULATED=4 # one shape of each format in so many
 cd "$(dirname "$0")/.."
@@ -10,26 +10,29 @@ if [ ! -f "${SIMDE:-/usr/include}/simde/x86/avx512.h" ]; then
     echo "SKIP avx512_emulated: SIMDe is not installed"
     exit 77
 fi
-out=${BUILD:-build}/avx512-emulated
+out=${BUILD:-build}/avx512-emulated native=${QUANT_BUILD:-${BUILD:-build}}
 cxx=${CXX:-g++}
-flags="-std=c++20 -Isrc -I. -ffp-contract=off -pthread -O2 -MMD -MP"
-sources="tests/emulated/cpu.c++ $(echo src/base/*.c++ | sed s,src/base/cpu.c++,,) $(echo src/formats/*.c++) $(echo src/kernels/*.c++)"
+# SIMDe turns each intrinsic into many instructions: optimising that fully takes minutes.
+flags="-std=c++20 -Isrc -I. -ffp-contract=off -pthread -isystem tests/emulated -mavx2 -mfma -mf16c -w -Wno-psabi -O1 -MMD -MP"
 programs="kernels operations encode"
+emulated="" usual=""
+for source in tests/emulated/cpu.c++ src/base/*.c++ src/formats/*.c++ src/kernels/*.c++; do
+    case $source in
+        src/base/cpu.c++) ;;
+        tests/emulated/* | src/*/avx512* | src/*/avxvnni*) emulated="$emulated $out/$source.o" ;;
+        *) usual="$usual $native/$source.o" ;;
+    esac
+done
+# shellcheck disable=SC2086 # several
+make -s -j"${JOBS:-2}" BUILD="$native" $usual $(printf " $native/tests/unit/%s.c++.o" $programs)
 {
-    echo "all: $(for p in $programs; do printf '%s ' "$out/$p"; done)"
-    for source in $sources $(for p in $programs; do echo "tests/unit/$p.c++"; done); do
-        case $source in
-            # SIMDe turns each intrinsic into many instructions: optimising that fully takes minutes.
-            src/kernels/avx512* | src/kernels/avxvnni* | src/formats/avx512*) isa="-isystem tests/emulated -mavx2 -mfma -mf16c -w -Wno-psabi -O1" ;;
-            src/kernels/avx2*) isa="-mavx2 -mfma -mf16c" ;;
-            src/formats/avx2*) isa="-mavx2" ;;
-            *) isa="" ;;
-        esac
-        printf '%s: %s\n\t@mkdir -p $(@D)\n\t%s %s %s -c $< -o $@\n' "$out/$source.o" "$source" "$cxx" "$flags" "$isa"
+    echo "all: $(printf " $out/%s" $programs)"
+    for object in $emulated; do
+        source=${object#"$out/"}
+        printf '%s: %s\n\t@mkdir -p $(@D)\n\t%s %s -c $< -o $@\n' "$object" "${source%.o}" "$cxx" "$flags"
     done
     for p in $programs; do
-        printf '%s: %s\n\t%s -pthread $^ -o $@\n' "$out/$p" \
-            "$(for source in $sources "tests/unit/$p.c++"; do printf '%s ' "$out/$source.o"; done)" "$cxx"
+        printf '%s: %s\n\t%s -pthread $^ -o $@\n' "$out/$p" "$emulated $usual $native/tests/unit/$p.c++.o" "$cxx"
     done
     echo "-include \$(wildcard $out/*/*.d $out/*/*/*.d)"
 } >"$(mkdir -p "$out" && echo "$out/Makefile")"

@@ -22,8 +22,8 @@ struct Pairs {
     }
     // The whole numbers nearest to lane c of both, ties to even, in column c; within the range of 16 bits.
     QUANT_INLINE static Pairs of(const Floats& first, const Floats& second) {
-        const __m512i low = _mm512_cvtps_epi32(reinterpret_cast<__m512>(first.a)), high = _mm512_cvtps_epi32(reinterpret_cast<__m512>(second.a));
-        return {_mm512_mask_blend_epi16(0xaaaaaaaau, low, _mm512_slli_epi32(high, 16))};
+        const __m512i even = _mm512_cvtps_epi32(reinterpret_cast<__m512>(first.a)), odd = _mm512_cvtps_epi32(reinterpret_cast<__m512>(second.a));
+        return {_mm512_mask_blend_epi16(0xaaaaaaaau, even, _mm512_slli_epi32(odd, 16))};
     }
     // Both numbers of column c: the whole number nearest to lane c of x.
     QUANT_INLINE static Pairs twice(const Floats& x) {
@@ -86,14 +86,14 @@ struct Pairs {
     QUANT_INLINE static Pairs of(const Floats& first, const Floats& second) {
 #if defined(__AVX2__)
         const auto half = [](Floats::Part a, Floats::Part b) QUANT_LAMBDA {
-            const __m256i low = _mm256_cvtps_epi32(reinterpret_cast<__m256>(a)), high = _mm256_cvtps_epi32(reinterpret_cast<__m256>(b));
-            return Shorts{_mm256_blend_epi16(low, _mm256_slli_epi32(high, 16), 0xaa)};
+            const __m256i even = _mm256_cvtps_epi32(reinterpret_cast<__m256>(a)), odd = _mm256_cvtps_epi32(reinterpret_cast<__m256>(b));
+            return Shorts{_mm256_blend_epi16(even, _mm256_slli_epi32(odd, 16), 0xaa)};
         };
         return {half(first.a, second.a), half(first.b, second.b)};
 #elif defined(__ARM_NEON)
         const auto part = [](Floats::Part a, Floats::Part b) QUANT_LAMBDA {
-            const int32x4_t low = vcvtnq_s32_f32(reinterpret_cast<float32x4_t>(a)), high = vcvtnq_s32_f32(reinterpret_cast<float32x4_t>(b));
-            return vreinterpretq_s16_s32(vsliq_n_s32(low, high, 16));
+            const int32x4_t even = vcvtnq_s32_f32(reinterpret_cast<float32x4_t>(a)), odd = vcvtnq_s32_f32(reinterpret_cast<float32x4_t>(b));
+            return vreinterpretq_s16_s32(vsliq_n_s32(even, odd, 16));
         };
         return {{part(first.a, second.a), part(first.b, second.b)}, {part(first.c, second.c), part(first.d, second.d)}};
 #else
