@@ -36,5 +36,6 @@ for type in ${*:-q4_k q6_k iq3_s nf4}; do
     same "${type}_by_gram" "$type" --gram "$work/gram.gguf"
     same "${type}_by_imatrix" "$type" --imatrix "$work/imatrix.gguf"
 done
-for type in ${*:-q8_0 q4_0 q5_0 q2_k q3_k q4_k q5_k q6_k tq2_0 iq4_nl}; do same "${type}_plain" "$type"; done
+# Code books are refused without importance, so that types asked for are not rounded plainly.
+[ $# -gt 0 ] || for type in q8_0 q4_0 q5_0 q2_k q3_k q4_k q5_k q6_k tq2_0 iq4_nl; do same "${type}_plain" "$type"; done
 exit $status
