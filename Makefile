@@ -60,7 +60,7 @@ $(BUILD)/src/formats/avx512%.o: ISA = $(AVX512) -mavx2
 $(BUILD)/src/kernels/avx2%.o: ISA = -mavx2 -mfma -mf16c
 $(BUILD)/src/kernels/avxvnni%.o: ISA = -mavxvnni -mavx2 -mfma -mf16c
 $(BUILD)/src/kernels/avx512%.o: ISA = $(AVX512) -mavx2 -mfma -mf16c
-$(BUILD)/src/kernels/avx512_vbmi%.o: ISA = $(AVX512) -mavx512vbmi -mavx512bitalg -mgfni -mavx2 -mfma -mf16c
+$(BUILD)/src/kernels/avx512_vbmi%.o: ISA = $(AVX512) -mavx512vbmi -mgfni -mavx2 -mfma -mf16c
 endif
 ifneq ($(filter aarch64 arm64,$(CPU)),)
 $(BUILD)/src/kernels/neon_dotprod%.o: ISA = -march=armv8.2-a+dotprod

@@ -53,7 +53,7 @@ CpuFeatures detect() {
     f.avx_vnni = bit(seven_one.eax, 4);
     f.avx512 = zmm && bit(seven.ebx, 16) && bit(seven.ebx, 30) && bit(seven.ebx, 17) && bit(seven.ebx, 31);
     f.avx512_vnni = f.avx512 && bit(seven.ecx, 11);
-    f.avx512_vbmi = f.avx512_vnni && bit(seven.ecx, 1) && bit(seven.ecx, 12) && bit(seven.ecx, 8);
+    f.avx512_vbmi = f.avx512_vnni && bit(seven.ecx, 1) && bit(seven.ecx, 8);
     f.avx512_bf16 = f.avx512 && bit(seven_one.eax, 5);
     return f;
 }

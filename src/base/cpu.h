@@ -11,7 +11,7 @@ struct CpuFeatures {
     bool avx512 = false;       // F, BW, DQ, VL
     bool avx512_vnni = false;
     bool avx512_bf16 = false;
-    bool avx512_vbmi = false;  // VBMI, BITALG and GFNI together, which came at once
+    bool avx512_vbmi = false;  // VBMI and GFNI
     bool neon = false;
     bool dotprod = false;
     bool i8mm = false;

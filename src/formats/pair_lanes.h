@@ -121,7 +121,7 @@ struct Pairs {
         float number[kLanes];
         round_even(x).store(number);
         const auto half = [&](int first) QUANT_LAMBDA {
-            return Shorts::each([&](int i) QUANT_LAMBDA { return static_cast<int>(number[first + i / 2]); });
+            return Shorts::each([&](int i) QUANT_LAMBDA { return short_of(number[first + i / 2]); });
         };
         return {half(0), half(8)};
 #endif

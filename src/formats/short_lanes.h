@@ -131,6 +131,11 @@ QUANT_INLINE Shorts down(Shorts a) { return {vshrq_n_s16(a.a, bits), vshrq_n_s16
 
 #else
 
+// A whole number as 16 bits, or the nearest end of their range; the lower end for what is no number.
+QUANT_INLINE int16_t short_of(float whole) {
+    return !(whole > -32768) ? int16_t{-32768} : whole < 32767 ? static_cast<int16_t>(whole) : int16_t{32767};
+}
+
 struct Shorts {
     int16_t v[kLanes];
 
@@ -149,12 +154,12 @@ struct Shorts {
     QUANT_INLINE static Shorts from(const Floats& whole) {
         float number[kLanes];
         whole.store(number);
-        return each([&](int i) QUANT_LAMBDA { return static_cast<int>(number[i]); });
+        return each([&](int i) QUANT_LAMBDA { return short_of(number[i]); });
     }
     QUANT_INLINE static Shorts nearest(const Floats& x) {
         float number[kLanes];
         round_even(x).store(number);
-        return each([&](int i) QUANT_LAMBDA { return number[i] < -32768 ? -32768 : number[i] > 32767 ? 32767 : static_cast<int>(number[i]); });
+        return each([&](int i) QUANT_LAMBDA { return short_of(number[i]); });
     }
     QUANT_INLINE void store(int16_t* at) const { std::memcpy(at, v, sizeof v); }
     QUANT_INLINE void store_bytes(void* at) const {

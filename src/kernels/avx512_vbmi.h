@@ -22,11 +22,34 @@ constexpr Pattern pattern(Of of) {
 }
 inline __m512i bytes_of(const Pattern& pattern) { return _mm512_load_si512(pattern.of); }
 
+// Four halves in memory. Converted as they are loaded they take one instruction less of those that move lanes, of which the kernels
+// here are full; g++ would load them first.
+inline __m128 four_halves(const uint8_t* at) {
+#if defined(__AVX512F__)
+    __m128 values;
+    asm("vcvtph2ps %1, %0" : "=v"(values) : "m"(*reinterpret_cast<const uint8_t(*)[8]>(at)));
+    return values;
+#else
+    return _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at)));
+#endif
+}
+// The first of four in all lanes; the last.
+inline __m512 first_half(const uint8_t* at) { return _mm512_broadcastss_ps(four_halves(at)); }
+inline __m512 last_half(const uint8_t* at) { return _mm512_permutexvar_ps(_mm512_set1_epi32(3), _mm512_castps128_ps512(four_halves(at))); }
+
+// Which quarter of a table of 256 an index of a byte is in.
+struct Quarters {
+    __mmask64 second, third, fourth;  // the first two also where the fourth is
+    explicit Quarters(__m512i index)
+        : second(_mm512_movepi8_mask(_mm512_add_epi8(index, index))), third(_mm512_movepi8_mask(index)), fourth(second & third) {}
+};
 // Bytes of a table of 256 at 64 indices.
-inline __m512i look_up(const uint8_t* table, __m512i index, __mmask64 upper) {
+inline __m512i look_up(const uint8_t* table, __m512i index, const Quarters& in) {
     const auto part = [table](int i) { return _mm512_load_si512(table + 64 * i); };
-    const __m512i low = _mm512_permutex2var_epi8(part(0), index, part(1)), high = _mm512_permutex2var_epi8(part(2), index, part(3));
-    return _mm512_mask_blend_epi8(upper, low, high);
+    __m512i found = _mm512_permutexvar_epi8(index, part(0));
+    found = _mm512_mask_permutexvar_epi8(found, in.second, index, part(1));
+    found = _mm512_mask_permutexvar_epi8(found, in.third, index, part(2));
+    return _mm512_mask_permutexvar_epi8(found, in.fourth, index, part(3));
 }
 
 // One activation row times blocks of 256 weights whose activations are laid out beforehand: F::X holds those of a block,
@@ -40,9 +63,18 @@ inline void multiply_laid_out(const MatmulArgs& args, int64_t t, int64_t first, 
     for (int64_t row = args.row_begin; row < args.row_end; ++row) {
         const uint8_t* b = args.w.data + row * row_bytes + first * F::kBytes;
         __m512 sum = _mm512_setzero_ps();
-        for (int64_t u = 0; u < count; ++u, b += F::kBytes) {
-            prefetch_ahead(b, F::kBytes);
-            sum = F::add(b, x[u], sum);
+        if constexpr (requires { &F::add_two; }) {
+            static const typename F::X kNone{};
+            for (int64_t u = 0; u < count; u += 2, b += 2 * F::kBytes) {
+                prefetch_ahead(b, 2 * F::kBytes);
+                const bool both = u + 1 < count;
+                sum = F::add_two(b, both ? b + F::kBytes : b, x[u], both ? x[u + 1] : kNone, sum);
+            }
+        } else {
+            for (int64_t u = 0; u < count; ++u, b += F::kBytes) {
+                prefetch_ahead(b, F::kBytes);
+                sum = F::add(b, x[u], sum);
+            }
         }
         float& y = args.y[t * args.y_stride + row];
         y = (first == 0 ? 0.0f : y) + _mm512_reduce_add_ps(sum);

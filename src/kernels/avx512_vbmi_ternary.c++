@@ -12,8 +12,8 @@ namespace {
 
 constexpr int kTrits = 52;  // bytes of a block that hold them
 
-// Where trit n lies in its register, in steps of two bits: trit 0 alone; 4 moves down by one step before.
-constexpr int place_of(int n) { return n == 0 ? 0 : n == 4 ? 2 : n - 1; }
+// Where trit n lies in its register, in steps of two bits: trit 0 alone; 4 is moved to the bottom.
+constexpr int place_of(int n) { return n == 0 || n == 4 ? 0 : n - 1; }
 
 // A byte is the fraction of 256 that its trits are of 3^5, rounded up: the trits are what passes 256 when it is tripled.
 struct alignas(64) Trits {
@@ -69,7 +69,7 @@ struct TQ1_0_InPlace {
 
     [[gnu::always_inline]] static __m512 add(const uint8_t* b, const X& x, __m512 sum) {
         const __m512i bytes = _mm512_maskz_loadu_epi8((uint64_t{1} << kTrits) - 1, b);
-        const __m512i later = look_up(kLaterTrits.of, bytes, _mm512_movepi8_mask(bytes));
+        const __m512i later = look_up(kLaterTrits.of, bytes, Quarters(bytes));
         const __m512i one = _mm512_set1_epi8(1);
         const __m512i first = _mm512_mask_add_epi8(_mm512_maskz_mov_epi8(_mm512_cmpge_epu8_mask(bytes, _mm512_set1_epi8(86)), one),
                                                    _mm512_cmpge_epu8_mask(bytes, _mm512_set1_epi8(static_cast<char>(171))), one, one);
@@ -79,9 +79,9 @@ struct TQ1_0_InPlace {
         odd = add_trits(odd, bits_at(later, 0), x, 1);
         even = add_trits(even, bits_at(later, 1), x, 2);
         odd = add_trits(odd, bits_at(later, 2), x, 3);
-        even = add_trits(even, bits_at(_mm512_srli_epi16(later, 2), 2), x, 4);
+        even = add_trits(even, _mm512_gf2p8affine_epi64_epi8(later, _mm512_set1_epi64(0x4080000000000000), 0), x, 4);
         const __m512 product = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
-        return _mm512_fmadd_ps(product, _mm512_set1_ps(x.unit * half_at(b + kTrits)), sum);
+        return _mm512_fmadd_ps(product, _mm512_mul_ps(_mm512_set1_ps(x.unit), last_half(b + kTrits - 6)), sum);
     }
 };
 

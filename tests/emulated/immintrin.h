@@ -162,13 +162,19 @@ inline __m512i maskz_loadu_epi8(unsigned long long mask, const void* at) {
     }
     return cast<__m512i>(out);
 }
-inline __m512i mask_i64gather_epi64(__m512i into, unsigned mask, __m512i index, const void* base, int scale) {
-    struct Wide { long long at[8]; };
-    auto out = cast<Wide>(into);
-    const auto where = cast<Wide>(index);
-    for (unsigned i = 0; i < 8; ++i) {
-        if (mask >> i & 1) std::memcpy(&out.at[i], static_cast<const char*>(base) + where.at[i] * scale, 8);
+inline __m512i mask_i32gather_epi32(__m512i into, unsigned mask, __m512i index, const void* base, int scale) {
+    auto out = cast<Words>(into);
+    const auto where = cast<Words>(index);
+    for (unsigned i = 0; i < 16; ++i) {
+        if (mask >> i & 1) std::memcpy(&out.at[i], static_cast<const char*>(base) + static_cast<long long>(where.at[i]) * scale, 4);
     }
+    return cast<__m512i>(out);
+}
+inline __m512i cvtepu8_epi32(__m128i v) {
+    struct Bytes { unsigned char at[16]; };
+    const auto from = cast<Bytes>(v);
+    Words out;
+    for (int i = 0; i < 16; ++i) out.at[i] = from.at[i];
     return cast<__m512i>(out);
 }
 
@@ -189,8 +195,9 @@ inline __m256i dpwssd(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi
 #define _mm256_dpwssd_avx_epi32(sum, a, b) emulated::dpwssd(sum, a, b)
 #define _mm512_cvtepu32_epi64(v) emulated::cvtepu32_epi64(v)
 #define _mm512_maskz_loadu_epi8(mask, at) emulated::maskz_loadu_epi8(mask, at)
-#undef _mm512_mask_i64gather_epi64
-#define _mm512_mask_i64gather_epi64(into, mask, index, base, scale) emulated::mask_i64gather_epi64(into, mask, index, base, scale)
+#undef _mm512_mask_i32gather_epi32
+#define _mm512_mask_i32gather_epi32(into, mask, index, base, scale) emulated::mask_i32gather_epi32(into, mask, index, base, scale)
+#define _mm512_cvtepu8_epi32(v) emulated::cvtepu8_epi32(v)
 #undef _mm512_madd_epi16
 #define _mm512_madd_epi16(a, b) _mm512_dpwssd_epi32(_mm512_setzero_si512(), a, b)
 #define _mm512_cvtepi32_ps(v) emulated::cvtepi32_ps(v)
