@@ -25,9 +25,10 @@ struct AttentionKernels {
     Dots dots[4] = {};  // by KvType
     Sums sums[4] = {};
     Columns columns[4] = {};
-    // max becomes the largest of itself and x[0 ... n); x becomes exp(x - max). Returns the sum of these. What is 87 and more below
-    // max becomes nearly 0 (1e-38); NaN stays NaN.
-    float (*exps)(float* x, int64_t n, float& max) = nullptr;
+    // For each row r of n values at x + r * stride: max[r] becomes the largest of itself and these, which become exp(value - max[r]), and
+    // sum[r] their sum. Off by 2e-7 of themselves, and by as much again for each 1 they are below max; what is 87 and more below becomes
+    // nearly 0 (1e-38); NaN stays NaN.
+    void (*exps)(float* x, int64_t stride, int64_t rows, int64_t n, float* max, float* sum) = nullptr;
 };
 inline constexpr int64_t kAttentionStep = 16;  // of n
 

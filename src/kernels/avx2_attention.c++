@@ -224,7 +224,7 @@ inline __m256 exp_below(__m256 x) {
     return _mm256_mul_ps(p, _mm256_castsi256_ps(power));
 }
 
-float exps(float* x, int64_t n, float& max) {
+float exps_of_row(float* x, int64_t n, float& max) {
     const int64_t whole = n / 8 * 8, left = n - whole;
     const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(left)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     const __m256 lowest = _mm256_set1_ps(max);
@@ -248,6 +248,10 @@ float exps(float* x, int64_t n, float& max) {
     }
     const __m256 zero = _mm256_setzero_ps();
     return _mm_cvtss_f32(_mm_hadd_ps(sums_of(sum, zero, zero, zero), _mm_setzero_ps()));
+}
+
+void exps(float* x, int64_t stride, int64_t rows, int64_t n, float* max, float* sum) {
+    for (int64_t r = 0; r < rows; ++r) sum[r] = exps_of_row(x + r * stride, n, max[r]);
 }
 
 template <class R>

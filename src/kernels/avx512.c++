@@ -1,4 +1,4 @@
-// The AVX-512 table (F, BW, DQ, VL, VNNI): put together from its parts; the vector operations stay those of AVX2.
+// The AVX-512 table (F, BW, DQ, VL, VNNI): put together from its parts; most vector operations stay those of AVX2.
 #if defined(__x86_64__)
 #include "kernels/avx512.h"
 

@@ -116,14 +116,18 @@ void dots(const StoredRows& given, const float* x, int64_t queries, float* out, 
 // Values [d, d + 16 kParts) of y stay in registers over all rows.
 template <class R, int kQueries, int kParts>
 inline void sums_of_part(const StoredRows& rows, const float* factors, int64_t stride, int64_t d, float* y) {
-    const int64_t bytes = R::bytes(rows.n);
+    const int64_t n = rows.n, count = rows.count, bytes = R::bytes(n);
+    const uint8_t* const data = rows.data;
     __m512 sum[kQueries][kParts];
+    // All loops unrolled: the sums would lie in memory before and after the rows.
+#pragma GCC unroll 6
     for (int q = 0; q < kQueries; ++q)
-        for (int p = 0; p < kParts; ++p) sum[q][p] = _mm512_loadu_ps(y + q * rows.n + d + 16 * p);
-    for (int64_t i = 0; i < rows.count; ++i) {
+#pragma GCC unroll 4
+        for (int p = 0; p < kParts; ++p) sum[q][p] = _mm512_loadu_ps(y + q * n + d + 16 * p);
+    for (int64_t i = 0; i < count; ++i) {
         __m512 v[kParts];
 #pragma GCC unroll 4
-        for (int p = 0; p < kParts; ++p) v[p] = R::load(rows.data + i * bytes, d + 16 * p);
+        for (int p = 0; p < kParts; ++p) v[p] = R::load(data + i * bytes, d + 16 * p);
         if (d == 0) fetch(rows, bytes, i, 1);
 #pragma GCC unroll 6
         for (int q = 0; q < kQueries; ++q) {
@@ -132,8 +136,10 @@ inline void sums_of_part(const StoredRows& rows, const float* factors, int64_t s
             for (int p = 0; p < kParts; ++p) sum[q][p] = _mm512_fmadd_ps(factor, v[p], sum[q][p]);
         }
     }
+#pragma GCC unroll 6
     for (int q = 0; q < kQueries; ++q)
-        for (int p = 0; p < kParts; ++p) _mm512_storeu_ps(y + q * rows.n + d + 16 * p, sum[q][p]);
+#pragma GCC unroll 4
+        for (int p = 0; p < kParts; ++p) _mm512_storeu_ps(y + q * n + d + 16 * p, sum[q][p]);
 }
 
 template <class R, int kQueries>
@@ -160,40 +166,82 @@ void sums(const StoredRows& given, const float* factors, int64_t stride, int64_t
     }
 }
 
-// exp(x) for x <= 0, below -87 that of -87, as the AVX2 file has it. The order of the operands keeps NaN.
+// exp(x) for x <= 0, below -87 that of -87: 2^(floor + rest) of x log2(e), the rest as a polynomial (greatest relative error 8e-8, 1
+// at 0). The order of the operands keeps NaN.
 inline __m512 exp_below(__m512 x) {
-    const __m512 from = _mm512_max_ps(_mm512_set1_ps(-87.0f), x);
-    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(from, _mm512_set1_ps(1.44269504088896341f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693145751953125f), from);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(1.42860682030941723212e-6f), r);
-    __m512 p = _mm512_set1_ps(1.0f / 5040);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 720));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
-    p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r);
-    return _mm512_scalef_ps(_mm512_add_ps(p, _mm512_set1_ps(1.0f)), n);
+    const __m512 power = _mm512_mul_ps(_mm512_max_ps(_mm512_set1_ps(-87.0f), x), _mm512_set1_ps(1.44269504088896341f));
+    const __m512 r = _mm512_reduce_ps(power, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    __m512 p = _mm512_set1_ps(0.00186713f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.00901703f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.05579991f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.24016445f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.69315131f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(p, power);
 }
 
-inline __mmask16 lanes_below(int64_t left) { return left >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << left) - 1); }
+inline __mmask16 lanes_below(int64_t left) { return static_cast<__mmask16>((1u << left) - 1); }
 
-float exps(float* x, int64_t n, float& max) {
-    __m512 most = _mm512_set1_ps(max);
-    for (int64_t i = 0; i < n; i += 16) {
-        const __mmask16 lanes = lanes_below(n - i);
-        most = _mm512_mask_max_ps(most, lanes, most, _mm512_maskz_loadu_ps(lanes, x + i));
+struct Most {
+    static __m512 of(__m512 a, __m512 b) { return _mm512_max_ps(a, b); }
+};
+struct Sum {
+    static __m512 of(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
+};
+// Lane i of the result, for i below kRows: all lanes of v[i] as one.
+template <class Op, int kRows>
+inline __m128 across(const __m512 (&v)[kRows]) {
+    const auto halves = [](__m512 a, __m512 b) { return Op::of(_mm512_mask_blend_ps(0xff00, a, b), _mm512_shuffle_f32x4(a, b, 0x4e)); };
+    const __m512 first = halves(v[0], v[1 % kRows]), second = halves(v[2 % kRows], v[3 % kRows]);
+    __m512 quarters = Op::of(_mm512_shuffle_f32x4(first, second, 0x88), _mm512_shuffle_f32x4(first, second, 0xdd));
+    quarters = Op::of(quarters, _mm512_permute_ps(quarters, 0x4e));
+    quarters = Op::of(quarters, _mm512_permute_ps(quarters, 0xb1));
+    return _mm512_castps512_ps128(_mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), quarters));
+}
+
+// Some rows step by step together: what crosses lanes and what waits is shared.
+template <int kRows>
+void exps_of(float* x, int64_t stride, int64_t n, float* max, float* sum) {
+    constexpr auto kStored = static_cast<__mmask8>((1 << kRows) - 1);
+    const int64_t whole = n / 16 * 16;
+    const __mmask16 left = lanes_below(n - whole);
+    __m512 most[kRows], sums[kRows];
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+        most[r] = _mm512_set1_ps(max[r]);
+        sums[r] = _mm512_setzero_ps();
     }
-    max = _mm512_reduce_max_ps(most);
-    const __m512 shift = _mm512_set1_ps(max);
-    __m512 sum = _mm512_setzero_ps();
-    for (int64_t i = 0; i < n; i += 16) {
-        const __mmask16 lanes = lanes_below(n - i);
-        const __m512 e = exp_below(_mm512_sub_ps(_mm512_maskz_loadu_ps(lanes, x + i), shift));
-        _mm512_mask_storeu_ps(x + i, lanes, e);
-        sum = _mm512_mask_add_ps(sum, lanes, sum, e);
-    }
-    return _mm512_reduce_add_ps(sum);
+    for (int64_t i = 0; i < whole; i += 16)
+#pragma GCC unroll 4
+        for (int r = 0; r < kRows; ++r) most[r] = _mm512_max_ps(most[r], _mm512_loadu_ps(x + r * stride + i));
+    if (left)
+#pragma GCC unroll 4
+        for (int r = 0; r < kRows; ++r) most[r] = _mm512_mask_max_ps(most[r], left, most[r], _mm512_maskz_loadu_ps(left, x + r * stride + whole));
+    const __m128 largest = across<Most>(most);
+    _mm_mask_storeu_ps(max, kStored, largest);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) most[r] = _mm512_permutexvar_ps(_mm512_set1_epi32(r), _mm512_castps128_ps512(largest));
+    for (int64_t i = 0; i < whole; i += 16)
+#pragma GCC unroll 4
+        for (int r = 0; r < kRows; ++r) {
+            const __m512 e = exp_below(_mm512_sub_ps(_mm512_loadu_ps(x + r * stride + i), most[r]));
+            _mm512_storeu_ps(x + r * stride + i, e);
+            sums[r] = _mm512_add_ps(sums[r], e);
+        }
+    if (left)
+#pragma GCC unroll 4
+        for (int r = 0; r < kRows; ++r) {
+            const __m512 e = exp_below(_mm512_sub_ps(_mm512_maskz_loadu_ps(left, x + r * stride + whole), most[r]));
+            _mm512_mask_storeu_ps(x + r * stride + whole, left, e);
+            sums[r] = _mm512_mask_add_ps(sums[r], left, sums[r], e);
+        }
+    _mm_mask_storeu_ps(sum, kStored, across<Sum>(sums));
+}
+
+void exps(float* x, int64_t stride, int64_t rows, int64_t n, float* max, float* sum) {
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4) exps_of<4>(x + r * stride, stride, n, max + r, sum + r);
+    for (; r < rows; ++r) exps_of<1>(x + r * stride, stride, n, max + r, sum + r);
 }
 
 template <class R>

@@ -197,6 +197,13 @@ void matmul_exact(const MatmulArgs& args) {
     });
 }
 
+void f16_to_f32_avx512(const uint16_t* x, float* out, int64_t n) {
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) _mm512_storeu_ps(out + i, _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + i))));
+    const __mmask16 left = lanes_below(n - i);
+    if (left) _mm512_mask_storeu_ps(out + i, left, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(left, x + i)));
+}
+
 template <class F>
 void set(Kernels& table, FormatSlot slot, const char* gemv_name, const char* gemm_name) {
     table.matmul[static_cast<size_t>(slot)] = {gemv<F>, gemm<F>, 3, gemv_name, gemm_name};
@@ -209,6 +216,7 @@ void fill_avx512_float(Kernels& table) {
     set<F16>(table, FormatSlot::f16, "gemv_f16_f32_avx512", "gemm_f16_f32_avx512");
     set<BF16>(table, FormatSlot::bf16, "gemv_bf16_f32_avx512", "gemm_bf16_f32_avx512");
     table.matmul_exact = matmul_exact;
+    table.f16_to_f32 = f16_to_f32_avx512;
 }
 
 }  // namespace quant

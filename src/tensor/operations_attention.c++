@@ -56,35 +56,48 @@ float largest(const float* values, int64_t n) {
     return *std::max_element(lane, lane + 8);
 }
 
-// The running softmax of one query row: sums so far are in units of exp(max).
+// The running softmax of some query rows: sums so far are in units of exp(max).
+template <size_t kRows>
 struct Running {
-    float max = -INFINITY;
-    double sum = 0;
+    std::array<float, kRows> max, block_sum;
+    std::array<double, kRows> sum{};
+    Running() { max.fill(-INFINITY); }
 
-    // Takes in `n` scores, which become weights in units of exp(the new max). Returns the factor of what was summed before.
-    float take(float* scores, int64_t n) {
-        const float old = max;
-        double block = 0;
+    // Takes in n scores of each of `rows` rows from `first` on, `stride` apart, which become weights in units of exp(the new max).
+    // What was summed of a row before is results[i * n_results ...], for the i-th of them, and is brought into the new unit.
+    void take(int64_t first, int64_t rows, float* scores, int64_t stride, int64_t n, float* results, int64_t n_results) {
+        const auto at = static_cast<size_t>(first);
+        std::array<float, kRows> old;
+        std::copy_n(&max[at], rows, old.begin());
         if (const AttentionKernels* fast = attention_kernels()) {
-            block = static_cast<double>(fast->exps(scores, n, max));
+            fast->exps(scores, stride, rows, n, &max[at], &block_sum[at]);
         } else {
-            const float block_max = largest(scores, n);
-            kernels().softmax(scores, n, nullptr);
-            max = std::max(max, block_max);
-            block = static_cast<double>(std::exp(block_max - max)) / static_cast<double>(largest(scores, n));  // exp(0) / its weight
-            kernels().scale(static_cast<float>(block), scores, n);
+            for (int64_t i = 0; i < rows; ++i) take_plainly(at + static_cast<size_t>(i), scores + i * stride, n);
         }
-        const float before = old == max ? 1.0f : std::exp(old - max);
-        sum = sum * static_cast<double>(before) + block;
-        return before;
+        for (int64_t i = 0; i < rows; ++i) {
+            const size_t r = at + static_cast<size_t>(i);
+            const float was = old[static_cast<size_t>(i)], before = was == max[r] ? 1.0f : std::exp(was - max[r]);
+            sum[r] = sum[r] * static_cast<double>(before) + static_cast<double>(block_sum[r]);
+            if (before != 1.0f) kernels().scale(before, results + i * n_results, n_results);
+        }
     }
 
-    // Factor that turns the sum into the result; a sink is one more score whose value is nothing.
-    float finish(const float* sink) const {
-        if (!sink) return static_cast<float>(1.0 / sum);
-        const float new_max = std::max(max, *sink);
-        const double before = std::exp(static_cast<double>(max - new_max));
-        return static_cast<float>(before / (sum * before + std::exp(static_cast<double>(*sink - new_max))));
+    // Factor that turns the sum of a row into the result; a sink is one more score whose value is nothing.
+    float finish(int64_t row, const float* sink) const {
+        const size_t r = static_cast<size_t>(row);
+        if (!sink) return static_cast<float>(1.0 / sum[r]);
+        const float new_max = std::max(max[r], *sink);
+        const double before = std::exp(static_cast<double>(max[r] - new_max));
+        return static_cast<float>(before / (sum[r] * before + std::exp(static_cast<double>(*sink - new_max))));
+    }
+
+private:
+    void take_plainly(size_t r, float* scores, int64_t n) {
+        const float block_max = largest(scores, n);
+        kernels().softmax(scores, n, nullptr);
+        max[r] = std::max(max[r], block_max);
+        block_sum[r] = std::exp(block_max - max[r]) / largest(scores, n);  // exp(0) / its weight
+        kernels().scale(block_sum[r], scores, n);
     }
 };
 
@@ -145,20 +158,16 @@ void Attention::few_queries(int64_t token, int64_t head, int64_t heads) const {
     std::memcpy(query, q.row(token) + head * p.k_dim, static_cast<size_t>(heads * p.k_dim) * sizeof(float));
     kernels().scale(p.scale, query, heads * p.k_dim);
     std::fill_n(result, heads * p.v_dim, 0.0f);
-    std::array<Running, kFewHeads> running;
+    Running<kFewHeads> running;
     for (int64_t key = first_key(position); key <= position; key += kFewKeys) {
         const int64_t count = std::min(kFewKeys, position + 1 - key);
         stored_dots(kv.k_type, k_at(kv_head, key), v_at(kv_head, key), kv.k_bytes, count, p.k_dim, query, heads, scores, kFewKeys);
-        for (int64_t h = 0; h < heads; ++h) {
-            float* own = scores + h * kFewKeys;
-            cap_scores(own, count, p.cap);
-            const float before = running[static_cast<size_t>(h)].take(own, count);
-            if (before != 1.0f) kernels().scale(before, result + h * p.v_dim, p.v_dim);
-        }
+        for (int64_t h = 0; h < heads; ++h) cap_scores(scores + h * kFewKeys, count, p.cap);
+        running.take(0, heads, scores, kFewKeys, count, result, p.v_dim);
         stored_sums(kv.v_type, v_at(kv_head, key), key + 2 * count <= position + 1 ? k_at(kv_head, key + count) : nullptr, kv.v_bytes, count, p.v_dim, scores, kFewKeys, heads, result);
     }
     for (int64_t h = 0; h < heads; ++h)
-        kernels().scale(running[static_cast<size_t>(h)].finish(sinks ? sinks + head + h : nullptr), result + h * p.v_dim, p.v_dim);
+        kernels().scale(running.finish(h, sinks ? sinks + head + h : nullptr), result + h * p.v_dim, p.v_dim);
 }
 
 // out[rows, n_out] = x[rows, cols] * w[n_out, cols]^T, all f32.
@@ -218,35 +227,36 @@ void Attention::query_block(int64_t kv_head, int64_t first_token, int64_t tokens
     }
     kernels().scale(p.scale, s.query, rows * p.k_dim);
     std::fill_n(s.sum, rows * p.v_dim, 0.0f);
-    std::array<Running, kQueryRows> running;
+    Running<kQueryRows> running;
 
     const int64_t first_position = c.frame.position + first_token, end = first_position + tokens;
     for (int64_t key = first_key(first_position); key < end; key += kKeyBlock) {
         const int64_t keys = std::min(kKeyBlock, end - key);
         score_block(kv_head, key, keys, rows, s);
         decode_kv(kv.v_type, v_at(kv_head, key), s.values, keys * p.v_dim);
-        for (int64_t r = 0; r < rows; ++r) {
-            const int64_t position = first_position + r / group;
-            float* score = s.scores + r * kKeyBlock;
+        const auto seen = [&](int64_t token) {  // by a token of the block
+            const int64_t position = first_position + token;
             const int64_t low = std::clamp<int64_t>(first_key(position) - key, 0, keys);
-            const int64_t high = std::clamp<int64_t>(position + 1 - key, 0, keys);
-            if (low >= high) {
-                std::fill_n(score, keys, 0.0f);
-                continue;
+            return std::pair(low, std::max(low, std::clamp<int64_t>(position + 1 - key, 0, keys)));
+        };
+        for (int64_t token = 0, next = 0; token < tokens; token = next) {
+            const auto [low, high] = seen(token);
+            for (next = token + 1; next < tokens && seen(next) == std::pair(low, high);) ++next;
+            const int64_t first = token * group, count = (next - token) * group;
+            for (int64_t r = first; r < first + count; ++r) {
+                float* score = s.scores + r * kKeyBlock;
+                std::fill_n(score, low, 0.0f);
+                std::fill(score + high, score + keys, 0.0f);
+                cap_scores(score + low, high - low, p.cap);
             }
-            std::fill_n(score, low, 0.0f);
-            std::fill(score + high, score + keys, 0.0f);
-            cap_scores(score + low, high - low, p.cap);
-            const float before = running[static_cast<size_t>(r)].take(score + low, high - low);
-            if (before != 1.0f) kernels().scale(before, s.sum + r * p.v_dim, p.v_dim);
+            if (low < high) running.take(first, count, s.scores + first * kKeyBlock + low, kKeyBlock, high - low, s.sum + first * p.v_dim, p.v_dim);
         }
         stored_sums(KvType::f32, reinterpret_cast<const uint8_t*>(s.values), nullptr, static_cast<uint64_t>(p.v_dim) * sizeof(float), keys, p.v_dim,
                     s.scores, kKeyBlock, rows, s.sum);
     }
     for (int64_t r = 0; r < rows; ++r) {
         const int64_t head = kv_head * group + r % group;
-        kernels().scale(running[static_cast<size_t>(r)].finish(sinks ? sinks + head : nullptr),
-                        s.sum + r * p.v_dim, p.v_dim);
+        kernels().scale(running.finish(r, sinks ? sinks + head : nullptr), s.sum + r * p.v_dim, p.v_dim);
         std::memcpy(out.row(first_token + r / group) + head * p.v_dim, s.sum + r * p.v_dim,
                     static_cast<size_t>(p.v_dim) * sizeof(float));
     }

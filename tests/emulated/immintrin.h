@@ -162,6 +162,12 @@ inline __m512i maskz_loadu_epi8(unsigned long long mask, const void* at) {
     }
     return cast<__m512i>(out);
 }
+// The rest above the next lower whole number; the only rounding in use.
+inline __m512 reduce_ps(__m512 v) {
+    auto at = cast<Floats>(v);
+    for (float& each : at.at) each -= __builtin_floorf(each);
+    return cast<__m512>(at);
+}
 inline __m512i mask_i32gather_epi32(__m512i into, unsigned mask, __m512i index, const void* base, int scale) {
     auto out = cast<Words>(into);
     const auto where = cast<Words>(index);
@@ -197,6 +203,7 @@ inline __m256i dpwssd(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi
 #define _mm512_maskz_loadu_epi8(mask, at) emulated::maskz_loadu_epi8(mask, at)
 #undef _mm512_mask_i32gather_epi32
 #define _mm512_mask_i32gather_epi32(into, mask, index, base, scale) emulated::mask_i32gather_epi32(into, mask, index, base, scale)
+#define _mm512_reduce_ps(v, rounding) emulated::reduce_ps(v)
 #define _mm512_cvtepu8_epi32(v) emulated::cvtepu8_epi32(v)
 #undef _mm512_madd_epi16
 #define _mm512_madd_epi16(a, b) _mm512_dpwssd_epi32(_mm512_setzero_si512(), a, b)

@@ -279,26 +279,36 @@ TEST(exponentials_of_attention) {
         CHECK(force_kernels(table.isa).ok());
         const AttentionKernels* attention = attention_kernels();
         if (!attention) return;
-        for (const float before : {-INFINITY, -100.0f, 100.0f}) {
-            const Floats x(n, edge, 63, 30.0);
+        for (int64_t rows = 1; rows <= 6; ++rows) {
+            const Floats x(rows * n, edge, 63, 30.0);
             const auto given = x.copy();
-            float max = before;
-            double most = static_cast<double>(before), sum = 0;
-            for (const double each : given) most = std::max(most, each);
-            std::vector<double> want;
-            for (const double each : given) {
-                want.push_back(std::exp(static_cast<double>(static_cast<float>(each) - static_cast<float>(most))));
-                sum += want.back();
+            const float before[6] = {-INFINITY, -100.0f, 100.0f, 0.0f, -INFINITY, 20.0f};
+            float max[6], sums[6];
+            std::copy_n(before, 6, max);
+            attention->exps(x.data(), n, rows, n, max, sums);
+            for (int64_t r = 0; r < rows; ++r) {
+                const auto first = given.begin() + r * n;
+                const double most = std::max(static_cast<double>(before[r]), *std::max_element(first, first + n));
+                double sum = 0, off = 0;
+                CHECK(static_cast<double>(max[r]) == most);
+                for (int64_t i = 0; i < n; ++i) {
+                    const double below = static_cast<double>(static_cast<float>(first[i]) - static_cast<float>(most)), want = std::exp(below);
+                    const double allowed = (2e-7 - 2e-7 * below) * want + 2e-38;
+                    CHECK_MSG(std::fabs(static_cast<double>(x.data()[r * n + i]) - want) <= allowed, at(table, "exponentials", n));
+                    sum += want;
+                    off += allowed;
+                }
+                CHECK_MSG(std::fabs(static_cast<double>(sums[r]) - sum) <= 5e-7 * sum + off, at(table, "sum of exponentials", n));
             }
-            const double got = static_cast<double>(attention->exps(x.data(), n, max));
-            CHECK(static_cast<double>(max) == most);
-            check_close(x, want, 5e-7, 2e-38, at(table, "exponentials", n));
-            CHECK_MSG(std::fabs(got - sum) <= 1e-6 * sum + 1e-36, at(table, "sum of exponentials", n));
         }
-        const Floats unfit(n, edge, 64);
-        unfit.data()[n / 2] = NAN;
-        float max = -INFINITY;
-        CHECK(std::isnan(attention->exps(unfit.data(), n, max)) && std::isnan(unfit.data()[n / 2]));
+        const Floats unfit(5 * n, edge, 64);
+        unfit.data()[n / 2] = unfit.data()[4 * n + n / 2] = NAN;
+        float max[5] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY}, sums[5];
+        attention->exps(unfit.data(), n, 5, n, max, sums);
+        for (int64_t r = 0; r < 5; ++r) {
+            const bool wanted = r % 4 == 0;
+            CHECK(std::isnan(sums[r]) == wanted && std::isnan(unfit.data()[r * n + n / 2]) == wanted);
+        }
     });
 }
 
