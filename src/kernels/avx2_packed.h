@@ -9,7 +9,7 @@ namespace {
 
 // Activations of a tile of `columns` rows, one group of 32 after the other, so that a single pointer walks through them:
 // kSteps times the four codes (or two widened ones) of each row, kStarts times what each row's runs of steps start at, then
-// each row's scale, then each row's sum or both sums.
+// each row's scale, then each row's sum or both sums. For integer minima: both sums as int16, then their unit, that of 256 columns.
 template <PanelKind kind>
 struct Packed {
     static constexpr int kSteps = kind.is_signed ? 16 : 8;
@@ -34,6 +34,25 @@ inline void store8(const int32_t* words, int32_t* out) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_load_si256(reinterpret_cast<const __m256i*>(words)));
 }
 
+// The sums of 256 columns, each 16, as int16 in the order of columns, and their unit.
+struct alignas(32) IntegerSums {
+    int32_t pairs[8];
+    float unit;
+};
+inline IntegerSums integer_sums(const float* sums) {
+    const __m256 low = _mm256_loadu_ps(sums), high = _mm256_loadu_ps(sums + 8), no_sign = _mm256_set1_ps(-0.0f);
+    const __m256 eight = _mm256_max_ps(_mm256_andnot_ps(no_sign, low), _mm256_andnot_ps(no_sign, high));
+    __m128 most = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    most = _mm_max_ps(most, _mm_movehl_ps(most, most));
+    const float largest = _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
+    const __m256 inverse = _mm256_set1_ps(largest > 0 ? 32767 / largest : 0);
+    const __m256i packed = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(low, inverse)), _mm256_cvtps_epi32(_mm256_mul_ps(high, inverse)));
+    IntegerSums out;
+    _mm256_store_si256(reinterpret_cast<__m256i*>(out.pairs), _mm256_permute4x64_epi64(packed, 0xd8));
+    out.unit = largest / 32767;
+    return out;
+}
+
 // Packs rows [t, t + columns), of which there are at most 8 kEights, columns [k, k + count). Always stores 8 kEights words, in
 // ascending order: what is too much is written over by what comes next, or lies within 8 kEights - 1 words past the end.
 template <PanelKind kind, int kEights>
@@ -41,6 +60,7 @@ inline void pack_tile(const Q8Matrix& q, int64_t t, int64_t columns, int64_t k, 
     using P = Packed<kind>;
     static_assert(kEights == 1 || !kind.is_signed);
     const int64_t cols = q.cols;
+    [[maybe_unused]] IntegerSums sums[8 * kEights];
     for (int64_t at = k; at < k + count; at += 32, out += P::kWords * columns) {
         const auto codes = [&](int64_t i) { return load256(q.codes + (t + (i < columns ? i : 0)) * cols + at); };
         if constexpr (kind.is_signed) {
@@ -69,7 +89,11 @@ inline void pack_tile(const Q8Matrix& q, int64_t t, int64_t columns, int64_t k, 
         for (int64_t i = 0; i < columns; ++i) {
             const int64_t first = (t + i) * cols + at;
             rest[i] = q.scales[first / 32];
-            if constexpr (P::kSums == 1) {
+            if constexpr (kind.integer_minima()) {
+                if ((at - k) % 256 == 0) sums[i] = integer_sums(q.sums + first / 16);
+                __builtin_memcpy(rest + columns + i, &sums[i].pairs[(at - k) % 256 / 32], sizeof(float));
+                rest[2 * columns + i] = sums[i].unit;
+            } else if constexpr (P::kSums == 1) {
                 rest[columns + i] = q.block_sums[first / 32];
             } else if constexpr (P::kSums == 2) {
                 rest[columns + i] = q.sums[first / 16];

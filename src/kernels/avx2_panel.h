@@ -36,12 +36,14 @@ struct PanelKind {
     bool integer_scales = false;  // scale16 holds integers, scale the super-block's
     bool float_scales = false;    // scale16 holds floats, scale is not used
     bool merged = false;          // codes come times their scales per 16, scale is the super-block's
-    bool scale_of_256 = false;    // sums32: eight groups have the same scale; minima are in units of it
+    bool scale_of_256 = false;    // sums32: eight groups have the same scale
     bool in_32 = false;           // sums32
     int steps = 0;                // unsigned codes: steps of four k in a run, for pairs16 those that stay in int16
     int center = 0;               // likewise: sums are of (code - center) * x
     constexpr bool per16() const { return integer_scales || float_scales; }
     constexpr int minima() const { return !minimum ? 0 : per16() || merged ? 2 : 1; }  // of 32
+    // Minima of 256 columns are one more integer product: those of a group of 32 as two int16, behind eight such their unit.
+    constexpr bool integer_minima() const { return minimum && merged; }
     // For the loop itself it only matters whether there is a center.
     constexpr PanelKind loop() const {
         PanelKind kind = *this;
@@ -161,12 +163,8 @@ inline void unpack_super(const uint8_t* b, RowPart& part) {
     }
     [[maybe_unused]] const __m256i scales = kMerged != 0 ? _mm256_setzero_si256() : F::scales16(b);
     const float d = F::scale(b);
-    [[maybe_unused]] float min_factor = 1;
     if constexpr (kMerged != 0) {
-        // Minima become multiples of the scale. Where that is 0, it is the codes that do not count.
-        part.scale = bits(_mm256_set1_ps(kMerged * (d == 0 ? 1 : d)));
-        min_factor = d == 0 ? 1 : 1 / d;
-        for (int g = 0; d == 0 && g < 8; ++g) part.codes[g] = _mm256_set1_epi8(static_cast<char>(Traits<F, style>::kKind.center));
+        part.scale = bits(_mm256_set1_ps(kMerged * d));
     } else if constexpr (F::kGroup == 32) {
         part.scale = bits(_mm256_mul_ps(floats_low(scales), _mm256_set1_ps(d)));
     } else {
@@ -179,12 +177,15 @@ inline void unpack_super(const uint8_t* b, RowPart& part) {
             part.scale16[1] = bits(_mm256_mul_ps(floats_high(scales), _mm256_set1_ps(d)));
         }
     }
-    if constexpr (Traits<F, style>::kKind.minimum) {
+    if constexpr (Traits<F, style>::kKind.integer_minima()) {
+        part.minimum[0] = F::minima16(b);
+        part.minimum[1] = bits(_mm256_set1_ps(-F::min_scale(b)));
+    } else if constexpr (Traits<F, style>::kKind.minimum) {
         constexpr int kShift = Traits<F, style>::kShift;
         __m256 low = _mm256_setzero_ps(), high = low;
         if constexpr (F::kMinimum) {
             const __m256i minima = F::minima16(b);
-            const __m256 unit = _mm256_set1_ps(-F::min_scale(b) * min_factor);
+            const __m256 unit = _mm256_set1_ps(-F::min_scale(b));
             low = _mm256_mul_ps(floats_low(minima), unit);
             high = _mm256_mul_ps(floats_high(minima), unit);
         }

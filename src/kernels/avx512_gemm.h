@@ -33,6 +33,12 @@ struct Rows512 {
         a = _mm512_dpbusd_epi32(a, codes.a, four);
         b = _mm512_dpbusd_epi32(b, codes.b, four);
     }
+    // Pairs of int16.
+    void add_pairs(const Rows512& numbers, int32_t x) {
+        const __m512i two = once(_mm512_set1_epi32(x));
+        a = _mm512_dpwssd_epi32(a, numbers.a, two);
+        b = _mm512_dpwssd_epi32(b, numbers.b, two);
+    }
     __m512 a_floats() const { return _mm512_castsi512_ps(a); }
     __m512 b_floats() const { return _mm512_castsi512_ps(b); }
     Rows512 as_floats() const { return of_floats(_mm512_cvtepi32_ps(a), _mm512_cvtepi32_ps(b)); }

@@ -31,6 +31,12 @@ struct Rows256 {
         low = dot_bytes(low, codes.low, four);
         high = dot_bytes(high, codes.high, four);
     }
+    // Pairs of int16.
+    void add_pairs(const Rows256& numbers, int32_t x) {
+        const __m256i two = _mm256_set1_epi32(x);
+        low = _mm256_dpwssd_avx_epi32(low, numbers.low, two);
+        high = _mm256_dpwssd_avx_epi32(high, numbers.high, two);
+    }
     __m256 low_floats() const { return _mm256_castsi256_ps(low); }
     __m256 high_floats() const { return _mm256_castsi256_ps(high); }
     Rows256 as_floats() const { return of_floats(_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)); }

@@ -41,18 +41,42 @@ struct Vnni : PackedTiles<Vnni<Rows, kColumns>> {
                 total.store(out[t]);
                 kept[t] = Rows::zero();
             }
+            if constexpr (kind.integer_minima()) add_minima<kind, kCount>(panel, g - 7, x - 7 * Packed<kind>::kWords * kCount, out);
         }
         if constexpr (kKeeps && !kind.scale_of_256)
             for (int t = 0; t < kCount; ++t) kept[t].store(out[t]);
     }
 
 private:
+    // Adds the minima of the eight groups from g on, whose activations are at x.
+    template <PanelKind kind, int kCount>
+    [[gnu::always_inline]] static void add_minima(const Panel& panel, int64_t g, const int32_t* x, float (*out)[kPanels * kRows]) {
+        using P = Packed<kind>;
+        const int32_t* pairs = x + (P::kSteps + P::kStarts + 1) * kCount;
+        Rows sum[kCount];
+        for (int t = 0; t < kCount; ++t) sum[t] = Rows::zero();
+        for (int i = 0; i < 8; ++i) {
+            const Rows minima = Rows::load_panels(panel.minimum[2 * g + i]);
+#pragma GCC unroll 16
+            for (int t = 0; t < kCount; ++t) sum[t].add_pairs(minima, pairs[i * P::kWords * kCount + t]);
+        }
+        const Rows unit = Rows::load_panels(panel.minimum[2 * g + 8]);
+#pragma GCC unroll 16
+        for (int t = 0; t < kCount; ++t) {
+            float of_sums;
+            __builtin_memcpy(&of_sums, pairs + kCount + t, sizeof of_sums);
+            Rows total = Rows::load(out[t]);
+            total.add_floats(sum[t].as_floats(), unit.times(of_sums));
+            total.store(out[t]);
+        }
+    }
+
     // Adds the products of group g to `kept`, or to `out`.
     template <PanelKind kind, int kCount, bool kKeeps>
     [[gnu::always_inline]] static void add_group(const Panel& panel, int64_t g, const int32_t* x, Rows (&kept)[kCount],
                                                  float (*out)[kPanels * kRows]) {
         using P = Packed<kind>;
-        constexpr int kParts = kind.per16() ? 2 : 1, kSteps = 8 / kParts, kMinima = kind.minima() / kParts;
+        constexpr int kParts = kind.per16() ? 2 : 1, kSteps = 8 / kParts, kMinima = kind.integer_minima() ? 0 : kind.minima() / kParts;
         const int32_t* start = x + P::kSteps * kCount;
         const auto* xs = reinterpret_cast<const float*>(start + P::kStarts * kCount);
 #pragma GCC unroll 2
