@@ -10,10 +10,12 @@ namespace {
 // Activations of a tile of `columns` rows, one group of 32 after the other, so that a single pointer walks through them:
 // kSteps times the four codes (or two widened ones) of each row, kStarts times what each row's runs of steps start at, then
 // each row's scale, then each row's sum or both sums. For integer minima: both sums as int16, then their unit, that of 256 columns.
+// For sums in pairs no starts, and of eight groups, instead of the scales: the factors of groups 2 i + 1 and 2 i as int16 (with group
+// 2 i), their unit (with group 1), and what the sum of all starts at (with group 3).
 template <PanelKind kind>
 struct Packed {
     static constexpr int kSteps = kind.is_signed ? 16 : 8;
-    static constexpr int kStarts = kind.center ? 8 / kind.steps : 0;
+    static constexpr int kStarts = kind.center && !kind.in_pairs ? 8 / kind.steps : 0;
     static constexpr int kSums = kind.minima();
     static constexpr int kWords = kSteps + kStarts + 1 + kSums;  // per row and group
 };
@@ -41,16 +43,31 @@ struct alignas(32) IntegerSums {
 };
 inline IntegerSums integer_sums(const float* sums) {
     const __m256 low = _mm256_loadu_ps(sums), high = _mm256_loadu_ps(sums + 8), no_sign = _mm256_set1_ps(-0.0f);
-    const __m256 eight = _mm256_max_ps(_mm256_andnot_ps(no_sign, low), _mm256_andnot_ps(no_sign, high));
-    __m128 most = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-    most = _mm_max_ps(most, _mm_movehl_ps(most, most));
-    const float largest = _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
+    const float largest = largest_of(_mm256_max_ps(_mm256_andnot_ps(no_sign, low), _mm256_andnot_ps(no_sign, high)));
     const __m256 inverse = _mm256_set1_ps(largest > 0 ? 32767 / largest : 0);
     const __m256i packed = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(low, inverse)), _mm256_cvtps_epi32(_mm256_mul_ps(high, inverse)));
     IntegerSums out;
     _mm256_store_si256(reinterpret_cast<__m256i*>(out.pairs), _mm256_permute4x64_epi64(packed, 0xd8));
     out.unit = largest / 32767;
     return out;
+}
+
+// What integer factors take of the groups of 256 columns, one group after the other.
+struct GroupFactors {
+    alignas(32) int32_t of[8];
+    float unit;
+    uint32_t start;
+};
+// The word of group `group` of eight; its sum of products starts, for a product with offset 0, at `center`.
+inline int32_t factor_word(const float* scales, int64_t group, int32_t center, GroupFactors& f) {
+    if (group == 0) {
+        _mm256_store_si256(reinterpret_cast<__m256i*>(f.of), multiples_of<32767>(scales, f.unit));
+        f.start = 0;
+    }
+    f.start += static_cast<uint32_t>(f.of[group]) * static_cast<uint32_t>(center - kRaisedPairs);
+    int32_t unit;
+    __builtin_memcpy(&unit, &f.unit, sizeof unit);
+    return group % 2 == 0 ? f.of[group] << 16 | f.of[group + 1] : group == 1 ? unit : 0;
 }
 
 // Packs rows [t, t + columns), of which there are at most 8 kEights, columns [k, k + count). Always stores 8 kEights words, in
@@ -61,6 +78,8 @@ inline void pack_tile(const Q8Matrix& q, int64_t t, int64_t columns, int64_t k, 
     static_assert(kEights == 1 || !kind.is_signed);
     const int64_t cols = q.cols;
     [[maybe_unused]] IntegerSums sums[8 * kEights];
+    [[maybe_unused]] GroupFactors factors[8 * kEights];
+    alignas(32) int32_t centers[8 * kEights];
     for (int64_t at = k; at < k + count; at += 32, out += P::kWords * columns) {
         const auto codes = [&](int64_t i) { return load256(q.codes + (t + (i < columns ? i : 0)) * cols + at); };
         if constexpr (kind.is_signed) {
@@ -75,19 +94,27 @@ inline void pack_tile(const Q8Matrix& q, int64_t t, int64_t columns, int64_t k, 
             for (int e = 0; e < kEights; ++e) words[e] = turned([&](int64_t i) { return codes(8 * e + i); });
             for (int i = 0; i < 8; ++i)
                 for (int e = 0; e < kEights; ++e) store8(words[e].of[i], out + i * columns + 8 * e);
-            for (int run = 0; run < P::kStarts; ++run)
+            for (int run = 0; run < (kind.center ? 8 / kind.steps : 0); ++run)
                 for (int e = 0; e < kEights; ++e) {
                     __m256i sum = _mm256_setzero_si256();
                     for (int i = run * kind.steps; i < (run + 1) * kind.steps; ++i)
                         sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_set1_epi8(1), load256(words[e].of[i])));
                     const __m256i less = _mm256_set1_epi16(-kind.center);
                     const __m256i start = kind.in_32 ? _mm256_madd_epi16(sum, less) : _mm256_mullo_epi16(sum, less);
-                    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + (8 + run) * columns + 8 * e), start);
+                    int32_t* to = kind.in_pairs ? centers + 8 * e : out + (8 + run) * columns + 8 * e;
+                    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), start);
                 }
         }
         auto* rest = reinterpret_cast<float*>(out + (P::kSteps + P::kStarts) * columns);
         for (int64_t i = 0; i < columns; ++i) {
             const int64_t first = (t + i) * cols + at;
+            if constexpr (kind.in_pairs) {
+                const int64_t group = (at - k) % 256 / 32;
+                int32_t* word = out + P::kSteps * columns + i;
+                *word = factor_word(q.scales + first / 32, group, centers[i], factors[i]);
+                if (group == 7) __builtin_memcpy(word - 4 * P::kWords * columns, &factors[i].start, sizeof *word);
+                continue;
+            }
             rest[i] = q.scales[first / 32];
             if constexpr (kind.integer_minima()) {
                 if ((at - k) % 256 == 0) sums[i] = integer_sums(q.sums + first / 16);

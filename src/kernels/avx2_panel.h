@@ -30,6 +30,8 @@ static_assert(kMostPanels * sizeof(Panel) <= kPackedAt);
 enum class Style { pairs16, sums32 };
 
 // What the inner loop must know of a format. Formats of one kind share its code.
+// Sums in pairs are raised by this, so that none is negative: codes up to 3 and activations down to -128.
+constexpr int32_t kRaisedPairs = 3 * 128 * 32;
 struct PanelKind {
     bool is_signed = false;       // codes are signed
     bool minimum = false;         // each group has one
@@ -38,6 +40,7 @@ struct PanelKind {
     bool merged = false;          // codes come times their scales per 16, scale is the super-block's
     bool scale_of_256 = false;    // sums32: eight groups have the same scale
     bool in_32 = false;           // sums32
+    bool in_pairs = false;        // sums32: those of two groups fit int16, and meet integer factors together
     int steps = 0;                // unsigned codes: steps of four k in a run, for pairs16 those that stay in int16
     int center = 0;               // likewise: sums are of (code - center) * x
     constexpr bool per16() const { return integer_scales || float_scales; }
@@ -96,6 +99,7 @@ struct Traits {
             kind.float_scales = F::kScalePer16 || (super16 && !kMerges);
             kind.minimum = F::kMinimum;
             kind.in_32 = true;
+            kind.in_pairs = F::kUnit == 256 && !F::kSuper && F::kMax <= 3;
             kind.steps = kind.float_scales ? 4 : 8;
             kind.center = kRaised || (kMerges && F::kOffset) ? 128 : F::kOffset;
             return kind;

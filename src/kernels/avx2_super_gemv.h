@@ -54,21 +54,6 @@ inline __m256i in_order(__m256i even_and_odd) {
     return _mm256_set_m128i(_mm_unpackhi_epi16(even, odd), _mm_unpacklo_epi16(even, odd));
 }
 
-inline float largest_of(__m256 v) {
-    __m128 most = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    most = _mm_max_ps(most, _mm_movehl_ps(most, most));
-    return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
-}
-
-template <int top>
-inline __m256i multiples_of(const float* scales, float& unit) {
-    const __m256 s = _mm256_loadu_ps(scales);
-    const float largest = largest_of(s);
-    const bool finite = !_mm256_movemask_ps(_mm256_cmp_ps(s, s, _CMP_UNORD_Q));
-    unit = finite ? largest / top : __builtin_nanf("");
-    return finite && largest > 0 ? _mm256_cvtps_epi32(_mm256_mul_ps(s, _mm256_set1_ps(top / largest))) : _mm256_setzero_si256();
-}
-
 template <Layout layout, bool sums_in_order, int top>
 inline void unit_of(const int8_t* codes, const float* scales, UnitOfX& out) {
     const __m256i m = multiples_of<top>(scales, out.unit), sums = sums_of_codes(codes);

@@ -62,6 +62,22 @@ inline float half_at(const void* at) { return _cvtsh_ss(load16(at)); }
 // Without what crosses the halves of a register.
 inline __m256 half_everywhere(const void* at) { return _mm256_cvtph_ps(_mm_set1_epi16(static_cast<short>(load16(at)))); }
 
+inline float largest_of(__m256 v) {
+    __m128 most = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    most = _mm_max_ps(most, _mm_movehl_ps(most, most));
+    return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
+}
+
+// The scales of 256 activations as multiples of a unit, the largest of them `top`. NaN as the unit where a scale is.
+template <int top>
+inline __m256i multiples_of(const float* scales, float& unit) {
+    const __m256 s = _mm256_loadu_ps(scales);
+    const float largest = largest_of(s);
+    const bool finite = !_mm256_movemask_ps(_mm256_cmp_ps(s, s, _CMP_UNORD_Q));
+    unit = finite ? largest / top : __builtin_nanf("");
+    return finite && largest > 0 ? _mm256_cvtps_epi32(_mm256_mul_ps(s, _mm256_set1_ps(top / largest))) : _mm256_setzero_si256();
+}
+
 inline float horizontal_sum(__m256 v) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));

@@ -33,6 +33,10 @@ struct Rows512 {
         a = _mm512_dpbusd_epi32(a, codes.a, four);
         b = _mm512_dpbusd_epi32(b, codes.b, four);
     }
+    void turn_halves() {
+        a = _mm512_rol_epi32(a, 16);
+        b = _mm512_shuffle_epi8(b, _mm512_set4_epi32(0x0d0c0f0e, 0x09080b0a, 0x05040706, 0x01000302));  // on the other port
+    }
     // Pairs of int16.
     void add_pairs(const Rows512& numbers, int32_t x) {
         const __m512i two = once(_mm512_set1_epi32(x));

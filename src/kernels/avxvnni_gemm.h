@@ -31,6 +31,11 @@ struct Rows256 {
         low = dot_bytes(low, codes.low, four);
         high = dot_bytes(high, codes.high, four);
     }
+    void turn_halves() {
+        const __m256i other = _mm256_setr_epi8(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+        low = _mm256_shuffle_epi8(low, other);
+        high = _mm256_shuffle_epi8(high, other);
+    }
     // Pairs of int16.
     void add_pairs(const Rows256& numbers, int32_t x) {
         const __m256i two = _mm256_set1_epi32(x);

@@ -24,6 +24,7 @@ struct Vnni : PackedTiles<Vnni<Rows, kColumns>> {
     // only theirs are in registers, and meet it in the end.
     template <PanelKind kind, int kCount>
     static void multiply(const Panel& panel, int64_t groups, const int32_t* x, float (*out)[kPanels * kRows]) {
+        if constexpr (kind.in_pairs) return multiply_in_pairs<kind, kCount>(panel, groups, x, out);
         constexpr bool kKeeps = Rows::kKeepsTotals || kind.scale_of_256;
         Rows kept[kCount];
         for (int t = 0; t < kCount; ++t) {
@@ -48,6 +49,41 @@ struct Vnni : PackedTiles<Vnni<Rows, kColumns>> {
     }
 
 private:
+    // Two groups' sums lie in the halves of a number: the first is made, turned, and the second added below it.
+    template <PanelKind kind, int kCount>
+    [[gnu::always_inline]] static void multiply_in_pairs(const Panel& panel, int64_t groups, const int32_t* x, float (*out)[kPanels * kRows]) {
+        constexpr int64_t kGroup = Packed<kind>::kWords * kCount;
+        for (int t = 0; t < kCount; ++t) Rows::zero().store(out[t]);
+        for (int64_t g = 0; g < groups; g += 8, x += 8 * kGroup) {
+            const int32_t* words = x + 8 * kCount;
+            Rows kept[kCount];
+            for (int t = 0; t < kCount; ++t) kept[t] = Rows::all(words[3 * kGroup + t]);
+            for (int pair = 0; pair < 8; pair += 2) {
+                Rows sum[kCount];
+                for (int t = 0; t < kCount; ++t) sum[t] = Rows::all(kRaisedPairs << 16 | kRaisedPairs);
+#pragma GCC unroll 16
+                for (int s = 0; s < 16; ++s) {
+                    const Rows codes = Rows::load_panels(panel.codes + (8 * (g + pair) + s) * 64);
+#pragma GCC unroll 16
+                    for (int t = 0; t < kCount; ++t) {
+                        if (s == 8) sum[t].turn_halves();
+                        sum[t].add_products(codes, x[(pair + s / 8) * kGroup + s % 8 * kCount + t]);
+                    }
+                }
+#pragma GCC unroll 16
+                for (int t = 0; t < kCount; ++t) kept[t].add_pairs(sum[t], words[pair * kGroup + t]);
+            }
+            const Rows scale = Rows::load_panels(panel.scale[g]);
+#pragma GCC unroll 16
+            for (int t = 0; t < kCount; ++t) {
+                float unit;
+                __builtin_memcpy(&unit, words + kGroup + t, sizeof unit);
+                Rows total = Rows::load(out[t]);
+                total.add_floats(kept[t].as_floats(), scale.times(unit));
+                total.store(out[t]);
+            }
+        }
+    }
     // Adds the minima of the eight groups from g on, whose activations are at x.
     template <PanelKind kind, int kCount>
     [[gnu::always_inline]] static void add_minima(const Panel& panel, int64_t g, const int32_t* x, float (*out)[kPanels * kRows]) {

@@ -147,8 +147,8 @@ struct Problem {
         // Where the factors of the groups of 256 weights are rounded to integers: the largest to 3840 or more, by .75 at most, or
         // to 2047, by .54 (TQ2_0).
         Answer with_rounded_factors() const { return with_rounded(0.54 / 2047); }
-        // Where 16 sums of activations that a minimum meets are: the largest to 32767, by half.
-        Answer with_rounded_sums() const { return with_rounded(0.5 / 32767); }
+        // Where in products with many rows factors, or 16 sums of activations that a minimum meets, are: the largest to 32767, by half.
+        Answer with_fine_factors() const { return with_rounded(0.5 / 32767); }
     };
     Answer answer(bool exact, double floor) const {
         Answer out;
@@ -190,8 +190,9 @@ bool rounds_factors(const Format& f, const Kernels& table) {
     return f.block == 256 && f.activation == Activation::q8 && std::string_view(table.isa).starts_with("avx");
 }
 
-bool rounds_sums(const Format& f, const Kernels& table) {
-    return f.slot == FormatSlot::q2_k && (std::string_view(table.isa).starts_with("avx512") || std::string_view(table.isa) == "avxvnni");
+bool has_fine_factors(const Format& f, const Kernels& table) {
+    const bool any = f.slot == FormatSlot::q2_k || f.slot == FormatSlot::tq1_0 || f.slot == FormatSlot::tq2_0;
+    return any && (std::string_view(table.isa).starts_with("avx512") || std::string_view(table.isa) == "avxvnni");
 }
 
 // Products in float may be off by 1e-6 of the sum of what was added.
@@ -219,12 +220,12 @@ void check_product(const Problem& p, MatmulFn product, const Problem::Answer& an
 }
 
 void check_fast_products(const Problem& p, double floor = 0) {
-    const Problem::Answer answer = p.answer(false, floor), coarse = answer.with_rounded_factors(), sums = answer.with_rounded_sums();
+    const Problem::Answer answer = p.answer(false, floor), coarse = answer.with_rounded_factors(), fine = answer.with_fine_factors();
     for (const Kernels* table : available_kernels()) {
         const MatmulKernels& m = table->matmul[static_cast<size_t>(p.format.slot)];
         for (const Edge edge : {Edge::behind, Edge::before}) {
             if (p.shape.n <= 9) check_product(p, m.gemv, rounds_factors(p.format, *table) ? coarse : answer, edge, m.gemv_name);
-            check_product(p, m.gemm, rounds_sums(p.format, *table) ? sums : answer, edge, m.gemm_name);
+            check_product(p, m.gemm, has_fine_factors(p.format, *table) ? fine : answer, edge, m.gemm_name);
         }
     }
 }

@@ -303,7 +303,8 @@ TEST(outliers_are_found_and_undone) {
     QuantizeOptions left = calibration(blown, work.at("left.gguf"), 1);
     CHECK(parse_transforms("none", left.transforms).ok());
     const double at_best = error(plain), with = error(undone), without = error(left);
-    CHECK_MSG(with <= 1.1 * at_best && without > 1.5 * at_best,
+    // Error feedback turns last bits into other codes: the error of the model itself is 0.48 to 0.57, by instruction set.
+    CHECK_MSG(with <= 1.25 * at_best && without > 2.5 * at_best,
               format_text("%.4f of the model itself, %.4f of its twin with transforms, %.4f without", at_best, with, without));
     undone.output = work.at("threads.gguf");
     undone.threads = 3;
