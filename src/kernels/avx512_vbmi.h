@@ -53,7 +53,8 @@ inline __m512i look_up(const uint8_t* table, __m512i index, const Quarters& in) 
 }
 
 // One activation row times blocks of 256 weights whose activations are laid out beforehand: F::X holds those of a block,
-// F::prepare() fills it, F::add() adds the product of a block to the lanes of a sum.
+// F::prepare() fills it, F::add() adds the product of a block to the lanes of a sum, F::add_two() those of two blocks, of which the
+// second may be the first once more, with activations of 0.
 constexpr int64_t kBlocksAtOnce = 1024;
 
 template <class F>
