@@ -15,7 +15,8 @@ namespace {
 template <PanelKind kind>
 struct Packed {
     static constexpr int kSteps = kind.is_signed ? 16 : 8;
-    static constexpr int kStarts = kind.center && !kind.in_pairs ? 8 / kind.steps : 0;
+    static constexpr int kCenters = kind.center ? 8 / kind.steps : 0;  // what runs start at
+    static constexpr int kStarts = kind.in_pairs ? 0 : kCenters;
     static constexpr int kSums = kind.minima();
     static constexpr int kWords = kSteps + kStarts + 1 + kSums;  // per row and group
 };
@@ -58,7 +59,7 @@ struct GroupFactors {
     float unit;
     uint32_t start;
 };
-// The word of group `group` of eight; its sum of products starts, for a product with offset 0, at `center`.
+// The word of group `group` of eight, to be asked for in order. `center`: what makes its sum of codes times activations that of weights.
 inline int32_t factor_word(const float* scales, int64_t group, int32_t center, GroupFactors& f) {
     if (group == 0) {
         _mm256_store_si256(reinterpret_cast<__m256i*>(f.of), multiples_of<32767>(scales, f.unit));
@@ -94,7 +95,7 @@ inline void pack_tile(const Q8Matrix& q, int64_t t, int64_t columns, int64_t k, 
             for (int e = 0; e < kEights; ++e) words[e] = turned([&](int64_t i) { return codes(8 * e + i); });
             for (int i = 0; i < 8; ++i)
                 for (int e = 0; e < kEights; ++e) store8(words[e].of[i], out + i * columns + 8 * e);
-            for (int run = 0; run < (kind.center ? 8 / kind.steps : 0); ++run)
+            for (int run = 0; run < P::kCenters; ++run)
                 for (int e = 0; e < kEights; ++e) {
                     __m256i sum = _mm256_setzero_si256();
                     for (int i = run * kind.steps; i < (run + 1) * kind.steps; ++i)

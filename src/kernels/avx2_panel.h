@@ -29,18 +29,18 @@ static_assert(kMostPanels * sizeof(Panel) <= kPackedAt);
 // How the inner loop adds: int16 pairs (vpmaddubsw), or int32 at once (vpdpbusd: unsigned codes times signed ones).
 enum class Style { pairs16, sums32 };
 
-// What the inner loop must know of a format. Formats of one kind share its code.
 // Sums in pairs are raised by this, so that none is negative: codes up to 3 and activations down to -128.
 constexpr int32_t kRaisedPairs = 3 * 128 * 32;
+
+// What the inner loop must know of a format. Formats of one kind share its code.
 struct PanelKind {
     bool is_signed = false;       // codes are signed
     bool minimum = false;         // each group has one
     bool integer_scales = false;  // scale16 holds integers, scale the super-block's
     bool float_scales = false;    // scale16 holds floats, scale is not used
-    bool merged = false;          // codes come times their scales per 16, scale is the super-block's
-    bool scale_of_256 = false;    // sums32: eight groups have the same scale
+    bool merged = false;          // codes come times their scales per 16; scale is the super-block's, that of eight groups
     bool in_32 = false;           // sums32
-    bool in_pairs = false;        // sums32: those of two groups fit int16, and meet integer factors together
+    bool in_pairs = false;        // sums32: units of 256; the sums of two groups fit int16, and meet integer factors together
     int steps = 0;                // unsigned codes: steps of four k in a run, for pairs16 those that stay in int16
     int center = 0;               // likewise: sums are of (code - center) * x
     constexpr bool per16() const { return integer_scales || float_scales; }
@@ -95,7 +95,6 @@ struct Traits {
         if constexpr (F::kSuper) super16 = F::kGroup == 16;
         if (style == Style::sums32) {
             kind.merged = kMerges;
-            kind.scale_of_256 = kMerges || (F::kUnit == 256 && !F::kSuper);
             kind.float_scales = F::kScalePer16 || (super16 && !kMerges);
             kind.minimum = F::kMinimum;
             kind.in_32 = true;

@@ -30,6 +30,10 @@ namespace {
     return v;
 }
 
+[[maybe_unused]] inline __mmask16 lanes_below(int64_t left) {
+    return left >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << left) - 1);
+}
+
 }  // namespace
 
 void fill_avx512_float(Kernels& table);

@@ -51,15 +51,24 @@ inline void fetch(const StoredRows& rows, int64_t bytes, int64_t i, int64_t coun
     for (int64_t b = 0; b < count * bytes; b += 64) _mm_prefetch(reinterpret_cast<const char*>(at + b), _MM_HINT_T0);
 }
 
+struct Most {
+    static __m512 of(__m512 a, __m512 b) { return _mm512_max_ps(a, b); }
+};
+struct Sum {
+    static __m512 of(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
+};
+// Quarter i of the result: the quarters of v[i % kCount] as one.
+template <class Op, int kCount>
+inline __m512 quarters_of(const __m512 (&v)[kCount]) {
+    const auto halves = [](__m512 a, __m512 b) { return Op::of(_mm512_mask_blend_ps(0xff00, a, b), _mm512_shuffle_f32x4(a, b, 0x4e)); };
+    const __m512 first = halves(v[0], v[1 % kCount]), second = halves(v[2 % kCount], v[3 % kCount]);
+    return Op::of(_mm512_shuffle_f32x4(first, second, 0x88), _mm512_shuffle_f32x4(first, second, 0xdd));
+}
+
 // Sums of the lanes of 16 vectors: lane 4 i + j of the result is that of v[j][i].
 inline __m512 sums_of(const __m512 (&v)[4][4]) {
-    const auto four = [](const __m512 (&of)[4]) {  // quarter i: four partial sums of of[i]
-        const auto halves = [](__m512 a, __m512 b) { return _mm512_add_ps(_mm512_mask_blend_ps(0xff00, a, b), _mm512_shuffle_f32x4(a, b, 0x4e)); };
-        const __m512 first = halves(of[0], of[1]), second = halves(of[2], of[3]);
-        return _mm512_add_ps(_mm512_shuffle_f32x4(first, second, 0x88), _mm512_shuffle_f32x4(first, second, 0xdd));
-    };
     const auto pairs = [](__m512 a, __m512 b) { return _mm512_add_ps(_mm512_mask_blend_ps(0xcccc, a, b), _mm512_shuffle_ps(a, b, 0x4e)); };
-    const __m512 even = pairs(four(v[0]), four(v[2])), odd = pairs(four(v[1]), four(v[3]));
+    const __m512 even = pairs(quarters_of<Sum>(v[0]), quarters_of<Sum>(v[2])), odd = pairs(quarters_of<Sum>(v[1]), quarters_of<Sum>(v[3]));
     const __m512 others = _mm512_permute_ps(_mm512_mask_blend_ps(0x5555, even, odd), 0xb1);
     return _mm512_add_ps(_mm512_mask_blend_ps(0xaaaa, even, odd), others);
 }
@@ -180,20 +189,10 @@ inline __m512 exp_below(__m512 x) {
     return _mm512_scalef_ps(p, power);
 }
 
-inline __mmask16 lanes_below(int64_t left) { return static_cast<__mmask16>((1u << left) - 1); }
-
-struct Most {
-    static __m512 of(__m512 a, __m512 b) { return _mm512_max_ps(a, b); }
-};
-struct Sum {
-    static __m512 of(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
-};
 // Lane i of the result, for i below kRows: all lanes of v[i] as one.
 template <class Op, int kRows>
 inline __m128 across(const __m512 (&v)[kRows]) {
-    const auto halves = [](__m512 a, __m512 b) { return Op::of(_mm512_mask_blend_ps(0xff00, a, b), _mm512_shuffle_f32x4(a, b, 0x4e)); };
-    const __m512 first = halves(v[0], v[1 % kRows]), second = halves(v[2 % kRows], v[3 % kRows]);
-    __m512 quarters = Op::of(_mm512_shuffle_f32x4(first, second, 0x88), _mm512_shuffle_f32x4(first, second, 0xdd));
+    __m512 quarters = quarters_of<Op>(v);
     quarters = Op::of(quarters, _mm512_permute_ps(quarters, 0x4e));
     quarters = Op::of(quarters, _mm512_permute_ps(quarters, 0xb1));
     return _mm512_castps512_ps128(_mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), quarters));

@@ -34,8 +34,6 @@ struct BF16 {
     }
 };
 
-inline __mmask16 lanes_below(int64_t left) { return left >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << left) - 1); }
-
 template <class F, int kCount>
 inline void gemv_rows(const uint8_t* w, int64_t row_bytes, const float* x, int64_t cols, float* y) {
     __m512 sum[kCount];

@@ -260,6 +260,7 @@ struct IQ2_S : Signed<8> {
         return add_iq2(points, stored_signs(b + 34), nibble_scales(b + 74), first_half(b), x, sum);
     }
 };
+
 // Points of 4 levels: the levels of weights 0 and 1 as nibbles of a byte, and those of 2 and 3.
 template <size_t n>
 struct alignas(64) Nibbles {

@@ -25,15 +25,15 @@ struct Vnni : PackedTiles<Vnni<Rows, kColumns>> {
     template <PanelKind kind, int kCount>
     static void multiply(const Panel& panel, int64_t groups, const int32_t* x, float (*out)[kPanels * kRows]) {
         if constexpr (kind.in_pairs) return multiply_in_pairs<kind, kCount>(panel, groups, x, out);
-        constexpr bool kKeeps = Rows::kKeepsTotals || kind.scale_of_256;
+        constexpr bool kKeeps = Rows::kKeepsTotals || kind.merged;
         Rows kept[kCount];
         for (int t = 0; t < kCount; ++t) {
             kept[t] = Rows::zero();
-            if (!kKeeps || kind.scale_of_256) kept[t].store(out[t]);
+            if (!kKeeps || kind.merged) kept[t].store(out[t]);
         }
         for (int64_t g = 0; g < groups; ++g, x += Packed<kind>::kWords * kCount) {
             add_group<kind, kCount, kKeeps>(panel, g, x, kept, out);
-            if (!kind.scale_of_256 || g % 8 != 7) continue;
+            if (!kind.merged || g % 8 != 7) continue;
             const Rows scale = Rows::load_panels(panel.scale[g]);
 #pragma GCC unroll 16
             for (int t = 0; t < kCount; ++t) {
@@ -44,7 +44,7 @@ struct Vnni : PackedTiles<Vnni<Rows, kColumns>> {
             }
             if constexpr (kind.integer_minima()) add_minima<kind, kCount>(panel, g - 7, x - 7 * Packed<kind>::kWords * kCount, out);
         }
-        if constexpr (kKeeps && !kind.scale_of_256)
+        if constexpr (kKeeps && !kind.merged)
             for (int t = 0; t < kCount; ++t) kept[t].store(out[t]);
     }
 
@@ -128,13 +128,13 @@ private:
                 for (int t = 0; t < kCount; ++t) sum[t].add_products(codes, x[(part * kSteps + s) * kCount + t]);
             }
             [[maybe_unused]] Rows scale = Rows::zero();
-            if constexpr (!kind.scale_of_256)
+            if constexpr (!kind.merged)
                 scale = Rows::load_panels(kind.per16() ? static_cast<const void*>(panel.scale16[at]) : panel.scale[at]);
 #pragma GCC unroll 16
             for (int t = 0; t < kCount; ++t) {
                 Rows total = kept[t];
                 if constexpr (!kKeeps) total = Rows::load(out[t]);
-                if constexpr (kind.scale_of_256) total.add_floats(sum[t].as_floats(), Rows::all_floats(xs[t]));
+                if constexpr (kind.merged) total.add_floats(sum[t].as_floats(), Rows::all_floats(xs[t]));
                 else total.add_floats(sum[t].as_floats(), scale.times(xs[t]));
                 for (int i = part * kMinima; i < (part + 1) * kMinima; ++i)
                     total.add_floats(Rows::load_panels(panel.minimum[kParts * kMinima * g + i]), Rows::all_floats(xs[(1 + i) * kCount + t]));

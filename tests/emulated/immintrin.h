@@ -123,13 +123,6 @@ inline __m512 permute_ps(__m512 v, int order) {
     for (int i = 0; i < 16; ++i) out.at[i] = from.at[i / 4 * 4 + (order >> i % 4 * 2 & 3)];
     return cast<__m512>(out);
 }
-inline float reduce_max_ps(__m512 v) {
-    auto part = cast<Floats>(v);
-    for (int half = 8; half; half /= 2) {
-        for (int i = 0; i < half; ++i) part.at[i] = part.at[i] > part.at[i + half] ? part.at[i] : part.at[i + half];
-    }
-    return part.at[0];
-}
 inline __m256 extractf32x8_ps(__m512 v, int half) {
     __m256 out;
     std::memcpy(&out, reinterpret_cast<const char*>(&v) + 32 * half, sizeof out);
@@ -221,7 +214,6 @@ inline __m256i dpwssd(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi
 #define _mm512_mask_storeu_ps(at, mask, v) emulated::mask_storeu_ps<16>(at, mask, v)
 #define _mm_mask_storeu_ps(at, mask, v) emulated::mask_storeu_ps<4>(at, mask, v)
 #define _mm512_permute_ps(v, order) emulated::permute_ps(v, order)
-#define _mm512_reduce_max_ps(v) emulated::reduce_max_ps(v)
 #define _mm512_extractf32x8_ps(v, half) emulated::extractf32x8_ps(v, half)
 #define _mm512_zextsi128_si512(v) emulated::zextsi128_si512(v)
 #define _mm512_zextsi256_si512(v) emulated::zextsi256_si512(v)
