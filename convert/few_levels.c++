@@ -72,7 +72,7 @@ std::optional<FewLevels> few_levels(const Plan& plan, const std::vector<TensorEr
         const PlannedTensor& tensor = plan.tensors[i];
         if (tensor.copies() || (tensor.out.format->slot != plan.recipe.base && !tensor.fallback)) continue;
         ++found.matrices;
-        if (errors[i].changed == 0) {
+        if (errors[i].exact) {
             ++found.exact;
             continue;
         }

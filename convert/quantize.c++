@@ -332,7 +332,7 @@ std::string json_report(const Settings& s, const QuantizeReport& report) {
         json.member("seconds", report.seconds);
         if (total.norm > 0) json.member("relative_error", total.error / total.norm);
         if (total.weighted_norm > 0) json.member("weighted_error", total.weighted_error / total.weighted_norm);
-        json.member("changed", total.changed);
+        json.member("exact", total.exact);
         json.member("zeroed", total.zeroed);
         if (report.few_levels) write_few_levels(json, *report.few_levels);
         if (report.estimated_divergence >= 0) json.member("estimated_divergence", report.estimated_divergence);

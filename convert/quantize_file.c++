@@ -497,14 +497,7 @@ double QuantizeReport::bits_per_weight() const {
 
 TensorError QuantizeReport::total_error() const {
     TensorError total;
-    for (const TensorError& each : errors) {
-        total.error += each.error;
-        total.norm += each.norm;
-        total.weighted_error += each.weighted_error;
-        total.weighted_norm += each.weighted_norm;
-        total.changed += each.changed;
-        total.zeroed += each.zeroed;
-    }
+    for (const TensorError& each : errors) total += each;
     return total;
 }
 

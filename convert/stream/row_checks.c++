@@ -32,20 +32,19 @@ template <int W>
 QUANT_INLINE void add_stretch(const float* values, const float* decoded, const float* importance, int64_t count,
                               TensorError& sums) {
     using V = Vec<W>;
-    V error = V::all(0), norm = error, weighted_error = error, weighted_norm = error, changed = error;
-    const V zero = V::all(0), one = V::all(1);
+    V error = V::all(0), norm = error, weighted_error = error, weighted_norm = error, largest = error;
     for (int64_t i = 0; i < count; i += kLanes) {
         const V x = V::load(values + i), difference = x - V::load(decoded + i);
         const V square = x * x, error_square = difference * difference;
         norm = norm + square;
         error = error + error_square;
-        changed = changed + if_above(magnitude(difference), zero, one);  // numbers that differ have a difference
+        largest = max(largest, magnitude(difference));  // numbers that differ have a difference
         if (!importance) continue;
         const V h = V::load(importance + i);
         weighted_norm = weighted_norm + h * square;
         weighted_error = weighted_error + h * error_square;
     }
-    sums.changed += static_cast<uint64_t>(changed.sum());
+    if (largest.sum() > 0) sums.exact = false;
     sums.error += static_cast<double>(error.sum());
     sums.norm += static_cast<double>(norm.sum());
     sums.weighted_error += static_cast<double>(weighted_error.sum());
@@ -61,7 +60,7 @@ QUANT_INLINE void add_row_body(const float* values, const float* decoded, const 
                        std::min(whole - begin, kStretch), sums);
     for (int64_t i = whole; i < count; ++i) {
         const float square = values[i] * values[i], difference = values[i] - decoded[i];
-        sums.changed += values[i] != decoded[i];
+        if (values[i] != decoded[i]) sums.exact = false;
         sums.norm += static_cast<double>(square);
         sums.error += static_cast<double>(difference * difference);
         if (!importance) continue;

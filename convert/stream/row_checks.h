@@ -15,7 +15,7 @@ bool any_unfit(const float* values, size_t count, const Format& format);
 // Replaces NaN and infinities by 0, returns how many.
 uint64_t zero_nonfinite(float* values, size_t count);
 
-// Adds one row's squares and squared differences, and how many weights changed; sums of 16 lanes in a fixed order.
+// Adds one row's squares and squared differences, and whether any weight changed; sums of 16 lanes in a fixed order.
 // importance may be null.
 void add_row_error(const float* values, const float* decoded, const float* importance, int64_t count, TensorError& sums);
 

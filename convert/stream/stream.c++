@@ -178,6 +178,7 @@ private:
             if (result.unfit) return;
         }
         const uint64_t row_bytes = format.row_bytes(cols), head_bytes = format.head ? head_.size() : 0;
+        const bool measures = format.encode_measured && !planned.importance && !planned.repacked && !rounded_;
         RowPlace place{head_.data(), nullptr, cols, planned.out.group, row, 0};
         for (int64_t r = 0; r < rows; ++r) {
             const float* importance = nullptr;
@@ -186,6 +187,10 @@ private:
             uint8_t* blocks = out + static_cast<uint64_t>(r) * row_bytes;
             place.row = row + r;
             place.row_head = nullptr;
+            if (measures) {
+                format.encode_measured(values + r * cols, blocks, cols, result.error);
+                continue;
+            }
             if (planned.repacked) source_.exact_rows(index, format, row + r, 1, blocks);
             else if (rounded_) std::memcpy(blocks, rounded_ + head_bytes + static_cast<uint64_t>(row + r) * row_bytes, row_bytes);
             else format.encode(format.head ? &place : nullptr, values + r * cols, importance, blocks, cols);
@@ -201,12 +206,7 @@ private:
         TensorError& total = errors_[index];
         for (const PieceResult& piece : results_) {
             if (piece.unfit) return unfit_error(index);
-            total.error += piece.error.error;
-            total.norm += piece.error.norm;
-            total.weighted_error += piece.error.weighted_error;
-            total.weighted_norm += piece.error.weighted_norm;
-            total.changed += piece.error.changed;
-            total.zeroed += piece.error.zeroed;
+            total += piece.error;
         }
         return {};
     }
@@ -267,6 +267,16 @@ private:
 };
 
 }  // namespace
+
+TensorError& TensorError::operator+=(const TensorError& other) {
+    error += other.error;
+    norm += other.norm;
+    exact = exact && other.exact;
+    weighted_error += other.weighted_error;
+    weighted_norm += other.weighted_norm;
+    zeroed += other.zeroed;
+    return *this;
+}
 
 Result<std::vector<TensorError>> stream_tensors(const Source& source, const Plan& plan, const StreamOptions& options,
                                                 const std::function<Status(Bytes)>& write) {

@@ -14,12 +14,12 @@
 
 namespace quant {
 
-// What encoding did to one tensor: sums over all its weights w, with w' what the encoded ones decode to.
-struct TensorError {
-    double error = 0, norm = 0;                    // sum (w - w')^2, sum w^2
+// What encoding did to one tensor: sums over all its weights.
+struct TensorError : EncodingError {
     double weighted_error = 0, weighted_norm = 0;  // the same with importance; 0 without
-    uint64_t changed = 0;                          // weights with w' != w
     uint64_t zeroed = 0;                           // non-finite weights replaced by 0
+
+    TensorError& operator+=(const TensorError& other);
 };
 
 // Rows already encoded in the plan's format, by tensor name.

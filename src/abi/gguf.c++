@@ -92,8 +92,8 @@ Status to_real(const quant_gguf* gguf, const char* key, const Value& value, doub
     return {};
 }
 
-void give_text(const std::string& text, const char** out, size_t* bytes) {
-    *out = text.c_str();
+void give_text(std::string_view text, const char** out, size_t* bytes) {  // with a NUL behind it
+    *out = text.data();
     if (bytes) *bytes = text.size();
 }
 

@@ -15,6 +15,7 @@ EncodeFn encode_q8_0;
 // q4_q5.c++
 DecodeFn decode_q4_0, decode_q4_1, decode_q5_0, decode_q5_1;
 EncodeFn encode_q4_0, encode_q4_1, encode_q5_0, encode_q5_1;
+MeasuredEncodeFn encode_q4_0_measured;
 // q2k_q3k.c++
 DecodeFn decode_q2_k, decode_q3_k;
 EncodeFn encode_q2_k, encode_q3_k;

@@ -39,7 +39,7 @@ constexpr Format kSingle[] = {
     {S::q8_0,   8,  "Q8_0",   kBlock,   kQ8,   true, false, true,  32,  34,  7,  "8 bits: hard to tell from the original",        decode_q8_0,   encode_q8_0},
     {S::q8_1,   9,  "Q8_1",   kBlock,   kNone, true, false, false, 32,  36,  -1, "8 bits with sums: read only",                   decode_q8_1,   nullptr},
     {S::q8_k,   15, "Q8_K",   kBlock,   kNone, true, false, false, 256, 292, -1, "8 bits with sums: read only",                   decode_q8_k,   nullptr},
-    {S::q4_0,   2,  "Q4_0",   kBlock,   kQ8,   true, false, true,  32,  18,  2,  "4 bits, fast and simple",                       decode_q4_0,   encode_q4_0},
+    {S::q4_0,   2,  "Q4_0",   kBlock,   kQ8,   true, false, true,  32,  18,  2,  "4 bits, fast and simple",                       decode_q4_0,   encode_q4_0, 0, nullptr, nullptr, false, encode_q4_0_measured},
     {S::q4_1,   3,  "Q4_1",   kBlock,   kQ8,   true, false, true,  32,  20,  3,  "4 bits with a minimum",                         decode_q4_1,   encode_q4_1},
     {S::q5_0,   6,  "Q5_0",   kBlock,   kQ8,   true, false, true,  32,  22,  8,  "5 bits",                                        decode_q5_0,   encode_q5_0},
     {S::q5_1,   7,  "Q5_1",   kBlock,   kQ8,   true, false, true,  32,  24,  9,  "5 bits with a minimum",                         decode_q5_1,   encode_q5_1},

@@ -60,6 +60,13 @@ struct RowPlace {
 using DecodeFn = void(const RowPlace* place, const uint8_t* blocks, float* out, int64_t n);
 using EncodeFn = void(const RowPlace* place, const float* x, const float* importance, uint8_t* row, int64_t n);
 
+// What encoding did to weights w, with w' what the encoded ones decode to: sum (w - w')^2, sum w^2.
+struct EncodingError {
+    double error = 0, norm = 0;
+    bool exact = true;  // w' == w everywhere
+};
+using MeasuredEncodeFn = void(const float* x, uint8_t* row, int64_t n, EncodingError& sums);
+
 // The head of tensors in formats that have one. A head is a multiple of 32 bytes. A `grouped` one starts with
 // kGroupedHead bytes: the u32 number of rows that share a table (1 to all rows), then zeros; it is checked when a
 // file is opened, and code gets it from the view, not from the bytes. All other bytes may hold anything.
@@ -101,6 +108,8 @@ struct Format {
     DecodeFn* decode_fast = nullptr;
     // Some columns in f16 beside the codes; what they read is not rounded to int8 (kept_columns.h).
     bool keeps_columns = false;
+    // `encode` without importance that adds what it did to `sums`, within 1e-4 of the error; null: decode and compare.
+    MeasuredEncodeFn* encode_measured = nullptr;
 
     bool plain() const { return !head && row_head == 0; }  // blocks mean the same wherever they lie
     double bits_per_weight() const { return 8.0 * bytes / block; }  // without heads

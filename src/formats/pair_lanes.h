@@ -213,6 +213,46 @@ QUANT_INLINE Floats floats(const PairTotals& totals) {
 
 #endif
 
+// Sixteen halves of numbers that a half can hold.
+QUANT_INLINE void store_halves(const Floats& x, uint16_t* out) {
+#if defined(QUANT_ENCODERS_AVX512)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtps_ph(reinterpret_cast<__m512>(x.a), _MM_FROUND_TO_NEAREST_INT));
+#else
+    float number[kLanes];
+    x.store(number);
+    for (int i = 0; i < kLanes; ++i) out[i] = f32_to_f16(number[i]);
+#endif
+}
+
+// Four bytes in each lane: the low ones of column c of `a`, of `b`. No number is above 255.
+QUANT_INLINE Floats bytes_of(const Pairs& a, const Pairs& b) {
+#if defined(QUANT_ENCODERS_AVX512)
+    const __m512i order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+    return {reinterpret_cast<Floats::Part>(_mm512_shuffle_epi8(_mm512_packus_epi16(a.v, b.v), order))};
+#elif defined(__AVX2__)
+    const __m256i order = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+    const auto part = [&](const Shorts& x, const Shorts& y) QUANT_LAMBDA { return reinterpret_cast<Floats::Part>(_mm256_shuffle_epi8(_mm256_packus_epi16(x.v, y.v), order)); };
+    return {part(a.low, b.low), part(a.high, b.high)};
+#elif defined(__ARM_NEON)
+    const auto part = [](int16x8_t x, int16x8_t y) QUANT_LAMBDA {
+        const uint16x8_t first = vreinterpretq_u16_u8(vuzp1q_u8(vreinterpretq_u8_s16(x), vreinterpretq_u8_s16(x)));
+        return reinterpret_cast<Floats::Part>(vzip1q_u16(first, vreinterpretq_u16_u8(vuzp1q_u8(vreinterpretq_u8_s16(y), vreinterpretq_u8_s16(y)))));
+    };
+    return {part(a.low.a, b.low.a), part(a.low.b, b.low.b), part(a.high.a, b.high.a), part(a.high.b, b.high.b)};
+#else
+    uint8_t bytes[kLanes][4];
+    for (int c = 0; c < kLanes; ++c) {
+        for (int i = 0; i < 4; ++i) {
+            const Pairs& from = i < 2 ? a : b;
+            bytes[c][i] = static_cast<uint8_t>((c < 8 ? from.low : from.high).v[c % 8 * 2 + i % 2]);
+        }
+    }
+    Floats out;
+    std::memcpy(&out, bytes, sizeof out);
+    return out;
+#endif
+}
+
 // Four floats of several rows in one register, and what turns them within quarters.
 #if defined(QUANT_ENCODERS_AVX512)
 struct Quads {
@@ -252,18 +292,22 @@ struct Quads {
 };
 #endif
 
+// Fours become columns: lane i of quarter q of row(j) goes to lane j of quarter q of out[i].
+template <class Row>
+QUANT_INLINE void turn_quarters(Row row, Floats* out, Floats::Part Floats::*to) {
+    const Quads::Register a = row(0), b = row(1), c = row(2), d = row(3);
+    const Quads::Register low = Quads::low(a, b), low2 = Quads::low(c, d), high = Quads::high(a, b), high2 = Quads::high(c, d);
+    out[0].*to = reinterpret_cast<Floats::Part>(Quads::low_pair(low, low2));
+    out[1].*to = reinterpret_cast<Floats::Part>(Quads::high_pair(low, low2));
+    out[2].*to = reinterpret_cast<Floats::Part>(Quads::low_pair(high, high2));
+    out[3].*to = reinterpret_cast<Floats::Part>(Quads::high_pair(high, high2));
+}
+
 // Lane b of out[i]: number i, of sixteen, of row b, of sixteen that are `stride` apart.
 QUANT_INLINE void columns_of_numbers(const float* rows, int64_t stride, Floats* out) {
     const auto part = [&](int first, Floats::Part Floats::*to) QUANT_LAMBDA {
-        for (int k = 0; k < kLanes; k += 4) {
-            const auto row = [&](int j) QUANT_LAMBDA { return Quads::load(rows + (first + j) * stride + k, stride); };
-            const Quads::Register a = row(0), b = row(1), c = row(2), d = row(3);
-            const Quads::Register low = Quads::low(a, b), low2 = Quads::low(c, d), high = Quads::high(a, b), high2 = Quads::high(c, d);
-            out[k].*to = reinterpret_cast<Floats::Part>(Quads::low_pair(low, low2));
-            out[k + 1].*to = reinterpret_cast<Floats::Part>(Quads::high_pair(low, low2));
-            out[k + 2].*to = reinterpret_cast<Floats::Part>(Quads::low_pair(high, high2));
-            out[k + 3].*to = reinterpret_cast<Floats::Part>(Quads::high_pair(high, high2));
-        }
+        for (int k = 0; k < kLanes; k += 4)
+            turn_quarters([&](int j) QUANT_LAMBDA { return Quads::load(rows + (first + j) * stride + k, stride); }, out + k, to);
     };
     part(0, &Floats::a);
 #if !defined(QUANT_ENCODERS_AVX512)
@@ -273,6 +317,27 @@ QUANT_INLINE void columns_of_numbers(const float* rows, int64_t stride, Floats* 
     part(12, &Floats::d);
 #endif
 #endif
+}
+
+// Lane c of the four `columns` goes to row c of `rows`, of four.
+QUANT_INLINE void rows_of_columns(const Floats* columns, float (*rows)[4]) {
+    Floats turned[4];
+    const auto part = [&](Floats::Part Floats::*at) QUANT_LAMBDA {
+        turn_quarters([&](int j) QUANT_LAMBDA { return reinterpret_cast<Quads::Register>(columns[j].*at); }, turned, at);
+    };
+    part(&Floats::a);
+#if !defined(QUANT_ENCODERS_AVX512)
+    part(&Floats::b);
+#if !defined(__AVX2__)
+    part(&Floats::c);
+    part(&Floats::d);
+#endif
+#endif
+    for (int j = 0; j < 4; ++j) {
+        float fours[4][4];
+        turned[j].store(fours[0]);
+        for (int k = 0; k < 4; ++k) std::memcpy(rows[4 * k + j], fours[k], sizeof fours[k]);
+    }
 }
 
 }  // namespace

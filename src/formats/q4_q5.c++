@@ -172,7 +172,13 @@ QUANT_ENCODER(thorough_q5_0, q5_0_body)
 
 }  // namespace
 
-QUANT_FAST_ENCODER(q4_0)
+void encode_q4_0(const RowPlace* place, const float* x, const float* importance, uint8_t* blocks, int64_t n) {
+    if (importance) return thorough_q4_0(place, x, importance, blocks, n);
+    unweighted_encoders().q4_0(x, blocks, n, {thorough_q4_0, decode_q4_0}, nullptr);
+}
+void encode_q4_0_measured(const float* x, uint8_t* blocks, int64_t n, EncodingError& sums) {
+    unweighted_encoders().q4_0(x, blocks, n, {thorough_q4_0, decode_q4_0}, &sums);
+}
 QUANT_FAST_ENCODER(q5_0)
 QUANT_ENCODER(encode_q4_1, q4_1_body)
 QUANT_ENCODER(encode_q5_1, q5_1_body)

@@ -12,8 +12,20 @@ namespace quant {
 // n weights of a row, whole blocks.
 using UnweightedFn = void(const float* x, uint8_t* blocks, int64_t n, EncodeFn* thorough);
 
+// For blocks that the search leaves.
+struct Thorough {
+    EncodeFn* encode;
+    DecodeFn* decode;
+    // One block of n weights, at most 256; sums may be null.
+    void block(const float* x, uint8_t* block, int64_t n, EncodingError* sums) const;
+};
+// The same with the sums of a measured encoder, or null.
+using UnweightedSumsFn = void(const float* x, uint8_t* blocks, int64_t n, const Thorough& thorough, EncodingError* sums);
+
 struct UnweightedEncoders {
-    UnweightedFn *q8_0, *q4_0, *q5_0, *q6_k, *q3_k, *q4_k, *q5_k, *q2_k, *tq2_0, *iq4_nl;
+    UnweightedFn* q8_0;
+    UnweightedSumsFn* q4_0;
+    UnweightedFn *q5_0, *q6_k, *q3_k, *q4_k, *q5_k, *q2_k, *tq2_0, *iq4_nl;
 };
 extern const UnweightedEncoders kPortableUnweighted;
 #if defined(__x86_64__) && !defined(QUANT_SANITIZED)

@@ -43,17 +43,20 @@ QUANT_INLINE Stored stored_scale(float scale) {
 // ---- Q4_0, Q5_0 ------------------------------------------------------------------------------------------------------
 
 // Levels to which the extreme element is brought, times 2^(kFraction + 2); of the opposite sign where it is on the shorter side.
+// In ascending order: up to some no number is beyond the last level of either side, up to some none beyond that of its own.
 template <int BITS>
 struct SignedShape;
 template <>
 struct SignedShape<4> {
     static constexpr int kFraction = 9, kTries = 8;
     static constexpr double kLevel[kTries] = {7.0, 7.3, 7.7, 8.0, 8.2, 8.4, 8.7, 9.0};
+    static constexpr int kInside = 2, kOneSide = 6;
 };
 template <>
 struct SignedShape<5> {
     static constexpr int kFraction = 8, kTries = 16;
     static constexpr double kLevel[kTries] = {-13.2, -12.8, 13.8, 14.0, 14.2, 14.8, 15.0, 15.2, 15.4, 15.6, 15.8, 16.0, 16.2, 16.4, 16.6, 16.8};
+    static constexpr int kInside = 9, kOneSide = 14;
 };
 
 // ---- sixteen blocks of 32 at once, a lane for each -----------------------------------------------------------------------
@@ -94,69 +97,126 @@ struct Columns {
 
 // Scales of sixteen blocks as they are stored; 0: for the thorough search.
 struct Scales {
-    float d[kGroup], inverse[kGroup];
+    Floats d;
+    uint16_t bits[kGroup];
+
+    QUANT_INLINE void store_inverses(float* out) const {
+        const Floats zero = Floats::all(0), one = Floats::all(1);
+        (one / choose_below(zero, magnitude(d), d, one)).store(out);
+    }
 };
 // Where `good` is at most 0: none.
 QUANT_INLINE Scales stored_scales(const Floats& wish, const Floats& good) {
     const Floats size = magnitude(wish), zero = Floats::all(0);
     const Floats fits = choose_below(size, Floats::all(60000.0f), choose_below(Floats::all(40 * kSmallestUnit), size, good, zero), zero);
     Scales out;
-    const Floats d = choose_below(zero, fits, near_halves(wish), zero);
-    d.store(out.d);
-    (Floats::all(1) / choose_below(zero, fits, d, Floats::all(1))).store(out.inverse);
+    out.d = choose_below(zero, fits, near_halves(wish), zero);
+    store_halves(out.d, out.bits);
     return out;
 }
 
-// Calls encode(x, block, count) for each sixteen blocks of a row; the last ones may be fewer, in an array of sixteen.
+// A row's blocks by sixteen; the last ones may be fewer, in an array of sixteen.
+struct Sixteens {
+    static constexpr int64_t kWeights = 32 * kGroup;
+    const float* row;
+    int64_t n, count;
+    float last[kWeights];
+
+    QUANT_INLINE Sixteens(const float* x, int64_t weights) : row(x), n(weights), count((weights + kWeights - 1) / kWeights) {
+        const int64_t left = n % kWeights;
+        if (left == 0) return;
+        std::memcpy(last, row + n - left, static_cast<size_t>(left) * sizeof(float));
+        std::memset(last + left, 0, static_cast<size_t>(kWeights - left) * sizeof(float));
+    }
+    QUANT_INLINE const float* weights(int64_t i) const { return (i + 1) * kWeights <= n ? row + i * kWeights : last; }
+    QUANT_INLINE int blocks(int64_t i) const { return static_cast<int>(std::min<int64_t>(kGroup, n / 32 - i * kGroup)); }
+};
+
+// Calls encode(x, block, count) for each sixteen blocks of a row.
 template <class Block, class Encode>
 QUANT_INLINE void by_sixteen(const float* x, uint8_t* blocks, int64_t n, Encode encode) {
-    constexpr int64_t kWeights = 32 * kGroup;
-    auto* block = reinterpret_cast<Block*>(blocks);
-    for (; n >= kWeights; n -= kWeights, x += kWeights, block += kGroup) encode(x, block, kGroup);
-    if (n == 0) return;
-    float padded[kWeights] = {};
-    std::memcpy(padded, x, static_cast<size_t>(n) * sizeof(float));
-    encode(padded, block, static_cast<int>(n / 32));
+    const Sixteens all(x, n);
+    for (int64_t i = 0; i < all.count; ++i) encode(all.weights(i), reinterpret_cast<Block*>(blocks) + i * kGroup, all.blocks(i));
 }
 
-// The scales of least squares for the codes of the best of kTries levels.
+// Sixteen blocks as integers, and the scales of least squares for the codes of the best of kTries levels.
 template <int BITS>
-QUANT_INLINE Scales signed_scales(const float* x) {
+struct SignedFit {
     using Shape = SignedShape<BITS>;
-    constexpr float kReach = 8191;  // 32 squares of it are less than 2^31
-    const Columns<32> columns(x);
-    const Floats zero = Floats::all(0), extreme = choose_below(columns.high, zero - columns.low, columns.low, columns.high), size = magnitude(extreme);
-    const Floats fits = choose_below(size, Floats::all(0x1p18f), choose_below(Floats::all(40 * kSmallestUnit), size, size, zero), zero);
-    const Floats unit = choose_below(zero, fits, Floats::all(-kReach) / extreme, zero);
-    Pairs pairs[16];
-    columns.pairs(zero, unit, pairs);
-    PairTotals squares;
-    for (const Pairs& v : pairs) squares.add(v, v);
-    constexpr int kHalf = 1 << (BITS - 1);
-    const Pairs whole = Pairs::all(1 << (15 - Shape::kFraction)), least = Pairs::all(-kHalf), most = Pairs::all(kHalf - 1);
-    Floats all_xq[Shape::kTries], all_qq[Shape::kTries];
-    for (int k = 0; k < Shape::kTries; ++k) {
+    static constexpr int kHalf = 1 << (BITS - 1);
+    static constexpr float kReach = 8191;  // 32 squares of it are less than 2^31
+
+    Pairs pairs[16];  // the numbers by `unit`, whole
+    Floats unit, squares;
+    Scales scales;
+
+    // First of all.
+    QUANT_INLINE void prepare(const float* x) {
+        const Columns<32> columns(x);
+        const Floats zero = Floats::all(0), extreme = choose_below(columns.high, zero - columns.low, columns.low, columns.high), size = magnitude(extreme);
+        const Floats fits = choose_below(size, Floats::all(0x1p18f), choose_below(Floats::all(40 * kSmallestUnit), size, size, zero), zero);
+        unit = choose_below(zero, fits, extreme * Floats::all(-1 / kReach), zero);
+        columns.pairs(zero, choose_below(zero, fits, Floats::all(-kReach) / extreme, zero), pairs);
+        PairTotals sum;
+        for (const Pairs& v : pairs) sum.add(v, v);
+        squares = floats(sum);
+    }
+
+    // Then finds the scales.
+    QUANT_INLINE void search() {
+        const Floats zero = Floats::all(0);
+        Floats xq[Shape::kTries], qq[Shape::kTries];
+        for (int k = 0; k < Shape::kInside; ++k) try_level<false, false>(k, xq[k], qq[k]);
+        for (int k = Shape::kInside; k < Shape::kOneSide; ++k) try_level<false, true>(k, xq[k], qq[k]);
+        for (int k = Shape::kOneSide; k < Shape::kTries; ++k) try_level<true, true>(k, xq[k], qq[k]);
+        // xq^2 / qq is what least squares gains: the better of each two.
+        for (int half = Shape::kTries / 2; half > 0; half /= 2) {
+            for (int k = 0; k < half; ++k) {
+                const Floats here = xq[k] * xq[k] * qq[k + half], there = xq[k + half] * xq[k + half] * qq[k];
+                xq[k] = choose_below(here, there, xq[k + half], xq[k]);
+                qq[k] = choose_below(here, there, qq[k + half], qq[k]);
+            }
+        }
+        const Floats step = xq[0] / choose_below(zero, qq[0], qq[0], Floats::all(1)), error = squares - xq[0] * step;
+        scales = stored_scales(step * unit, error - Floats::all(0.02f * 32) * step * step);
+    }
+
+    // Levels for a scale that brings 1 / 2^(kFraction + 2) of the extreme element to `factor`; limits where they may be met.
+    template <bool LEAST, bool MOST>
+    QUANT_INLINE static Pairs levels(const Pairs& v, const Pairs& factor) {
+        Pairs q = scaled(scaled(v, factor), Pairs::all(1 << (15 - Shape::kFraction)));
+        if constexpr (LEAST) q = at_least(q, Pairs::all(-kHalf));
+        if constexpr (MOST) q = at_most(q, Pairs::all(kHalf - 1));
+        return q;
+    }
+    template <bool LEAST, bool MOST>
+    QUANT_INLINE void try_level(int k, Floats& sum_xq, Floats& sum_qq) const {
         const Pairs factor = Pairs::all(static_cast<int16_t>(Shape::kLevel[k] * (1 << (Shape::kFraction + 2))));
         PairTotals xq, qq;
         for (const Pairs& v : pairs) {
-            const Pairs q = at_most(at_least(scaled(scaled(v, factor), whole), least), most);
+            const Pairs q = levels<LEAST, MOST>(v, factor);
             xq.add(v, q);
             qq.add(q, q);
         }
-        all_xq[k] = floats(xq);
-        all_qq[k] = floats(qq);
+        sum_xq = floats(xq);
+        sum_qq = floats(qq);
     }
-    Floats best_xq = zero, best_qq = Floats::all(1), best_square = zero;
-    for (int k = 0; k < Shape::kTries; ++k) {
-        // xq^2 / qq is what least squares gains.
-        const Floats square = all_xq[k] * all_xq[k], now = square * best_qq, before = best_square * all_qq[k];
-        best_xq = choose_below(before, now, all_xq[k], best_xq);
-        best_qq = choose_below(before, now, all_qq[k], best_qq);
-        best_square = choose_below(before, now, square, best_square);
+
+    // The levels for these scales; adds squares of numbers and of errors. Blocks for the thorough search: 0.
+    QUANT_INLINE void final_levels(Pairs* q, Floats& all_errors, Floats& all_squares) const {
+        const Floats zero = Floats::all(0), d = scales.d, size = magnitude(d), inverse = Floats::all(1) / choose_below(zero, size, d, Floats::all(1));
+        const Pairs factors = Pairs::twice(choose_below(zero, size, Floats::all(0x1p15f * (1 << Shape::kFraction)) * unit * inverse, zero));
+        PairTotals xq, qq;
+        for (int i = 0; i < 16; ++i) {
+            q[i] = levels<true, true>(pairs[i], factors);
+            xq.add(pairs[i], q[i]);
+            qq.add(q[i], q[i]);
+        }
+        const Floats sum = squares * unit * unit, product = floats(xq) * unit;
+        all_errors = all_errors + choose_below(zero, size, sum - d * (product + product - d * floats(qq)), zero);
+        all_squares = all_squares + choose_below(zero, size, sum, zero);
     }
-    const Floats step = best_xq / best_qq, error = floats(squares) - best_xq * step;
-    return stored_scales(step / unit, error - Floats::all(0.02f * 32) * step * step);
-}
+};
 
 template <int BITS>
 QUANT_INLINE Shorts codes_of_16(const float* x, float inv) {
@@ -165,32 +225,55 @@ QUANT_INLINE Shorts codes_of_16(const float* x, float inv) {
     return at_most(at_least(level, Shorts::all(-kHalf)), Shorts::all(kHalf - 1)) + Shorts::all(kHalf);
 }
 
-void q4_0_row(const float* row, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
-    by_sixteen<BlockQ4_0>(row, blocks, n, [&](const float* x, BlockQ4_0* block, int count) QUANT_LAMBDA {
-        const Scales scales = signed_scales<4>(x);
-        for (int b = 0; b < count; ++b, x += 32, ++block) {
-            if (scales.d[b] == 0) {
-                thorough(nullptr, x, nullptr, reinterpret_cast<uint8_t*>(block), 32);
+void q4_0_row(const float* row, uint8_t* blocks, int64_t n, const Thorough& thorough, EncodingError* sums) {
+    const Sixteens all(row, n);
+    auto* block = reinterpret_cast<BlockQ4_0*>(blocks);
+    Floats errors = Floats::all(0), squares = errors;
+    SignedFit<4> fits[2];
+    fits[0].prepare(all.weights(0));
+    for (int64_t i = 0; i < all.count; ++i) {
+        SignedFit<4>& fit = fits[i % 2];
+        fit.search();
+        // Work for the processor while it waits for the scales.
+        if (i + 1 < all.count) fits[(i + 1) % 2].prepare(all.weights(i + 1));
+        Pairs q[16];
+        fit.final_levels(q, errors, squares);
+        const auto two = [&](int j) QUANT_LAMBDA { return q[j] + up<4>(q[j + 8]) + Pairs::all(0x88); };
+        Floats codes[4];
+        for (int j = 0; j < 4; ++j) codes[j] = bytes_of(two(2 * j), two(2 * j + 1));
+        float rows[kGroup][4];
+        rows_of_columns(codes, rows);
+        for (int b = 0; b < all.blocks(i); ++b, ++block) {
+            if (fit.scales.bits[b] == 0) {
+                thorough.block(all.weights(i) + 32 * b, reinterpret_cast<uint8_t*>(block), 32, sums);
                 continue;
             }
-            const float inv = scales.inverse[b];
-            block->d.set_bits(f32_to_f16(scales.d[b]));
-            (codes_of_16<4>(x, inv) + up<4>(codes_of_16<4>(x + 16, inv))).store_bytes(block->qs);
+            block->d.set_bits(fit.scales.bits[b]);
+            std::memcpy(block->qs, rows[b], sizeof block->qs);
+            if (sums) sums->exact = false;  // nearly exact blocks are for the thorough search
         }
-    });
+    }
+    if (!sums) return;
+    sums->error += static_cast<double>(errors.sum());
+    sums->norm += static_cast<double>(squares.sum());
 }
 
 void q5_0_row(const float* row, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
     by_sixteen<BlockQ5_0>(row, blocks, n, [&](const float* x, BlockQ5_0* block, int count) QUANT_LAMBDA {
-        const Scales scales = signed_scales<5>(x);
+        SignedFit<5> fit;
+        fit.prepare(x);
+        fit.search();
+        const Scales& scales = fit.scales;
+        float inverses[kGroup];
+        scales.store_inverses(inverses);
         for (int b = 0; b < count; ++b, x += 32, ++block) {
-            if (scales.d[b] == 0) {
+            if (scales.bits[b] == 0) {
                 thorough(nullptr, x, nullptr, reinterpret_cast<uint8_t*>(block), 32);
                 continue;
             }
-            const float inv = scales.inverse[b];
+            const float inv = inverses[b];
             const Shorts low = codes_of_16<5>(x, inv), high = codes_of_16<5>(x + 16, inv);
-            block->d.set_bits(f32_to_f16(scales.d[b]));
+            block->d.set_bits(scales.bits[b]);
             const uint32_t fifth = up<11>(low).negative() | up<11>(high).negative() << 16;
             std::memcpy(block->qh, &fifth, sizeof fifth);
             ((low & Shorts::all(15)) + up<4>(high)).store_bytes(block->qs);
@@ -338,13 +421,15 @@ QUANT_INLINE Scales byte_scales(const float* x) {
 void q8_0_row(const float* row, uint8_t* blocks, int64_t n, EncodeFn* thorough) {
     by_sixteen<BlockQ8_0>(row, blocks, n, [&](const float* x, BlockQ8_0* block, int count) QUANT_LAMBDA {
         const Scales scales = byte_scales(x);
+        float inverses[kGroup];
+        scales.store_inverses(inverses);
         for (int b = 0; b < count; ++b, x += 32, ++block) {
-            if (scales.d[b] == 0) {
+            if (scales.bits[b] == 0) {
                 thorough(nullptr, x, nullptr, reinterpret_cast<uint8_t*>(block), 32);
                 continue;
             }
-            const Floats inv = Floats::all(scales.inverse[b]);
-            block->d.set_bits(f32_to_f16(scales.d[b]));
+            const Floats inv = Floats::all(inverses[b]);
+            block->d.set_bits(scales.bits[b]);
             for (int e = 0; e < 32; e += kLanes) store_nearest_bytes(Floats::load(x + e) * inv, block->qs + e);
         }
     });

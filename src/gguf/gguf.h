@@ -26,6 +26,24 @@ enum class ValueType : uint32_t {
 };
 const char* value_type_name(ValueType type);
 
+// An array of strings, each with a NUL behind it. Copies share it: the texts of a vocabulary are 8 MB.
+class Texts {
+public:
+    Texts() = default;
+    explicit Texts(std::span<const std::string_view> texts);
+
+    size_t size() const { return data_ ? data_->ends.size() : 0; }
+    std::string_view operator[](size_t index) const;
+    bool operator==(const Texts& other) const;
+
+private:
+    struct Data {
+        std::string chars;
+        std::vector<size_t> ends;  // of each with its NUL
+    };
+    std::shared_ptr<const Data> data_;
+};
+
 // One metadata value. Scalars and strings are held; arrays of numbers as their little-endian bytes; arrays of strings as texts.
 struct Value {
     ValueType type = ValueType::u32;
@@ -34,7 +52,7 @@ struct Value {
     double real = 0;
     std::string text;              // string
     std::vector<uint8_t> raw;      // array of numbers
-    std::vector<std::string> texts;         // array of strings
+    Texts texts;                   // array of strings
     uint64_t count() const;        // elements of an array
 
     static Value of_u32(uint32_t value);
@@ -44,7 +62,7 @@ struct Value {
     static Value of_f32(float value);
     static Value of_bool(bool value);
     static Value of_string(std::string_view value);
-    static Value of_strings(std::vector<std::string> values);
+    static Value of_strings(const std::vector<std::string>& values);
     static Value of_i32s(std::span<const int32_t> values);
     static Value of_f32s(std::span<const float> values);
     static Value of_bools(std::span<const uint8_t> values);

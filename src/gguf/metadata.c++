@@ -102,6 +102,29 @@ uint64_t load_integer(ValueType type, const uint8_t* at) {
     }
 }
 
+Texts::Texts(std::span<const std::string_view> texts) {
+    Data data;
+    size_t bytes = 0;
+    for (const std::string_view text : texts) bytes += text.size() + 1;
+    data.chars.reserve(bytes);
+    data.ends.reserve(texts.size());
+    for (const std::string_view text : texts) {
+        data.chars.append(text).push_back('\0');
+        data.ends.push_back(data.chars.size());
+    }
+    data_ = std::make_shared<const Data>(std::move(data));
+}
+
+std::string_view Texts::operator[](size_t index) const {
+    const size_t start = index > 0 ? data_->ends[index - 1] : 0;
+    return {data_->chars.data() + start, data_->ends[index] - 1 - start};
+}
+
+bool Texts::operator==(const Texts& other) const {
+    if (!data_ || !other.data_) return size() == other.size();
+    return data_->ends == other.data_->ends && data_->chars == other.data_->chars;
+}
+
 uint64_t Value::count() const {
     if (type != ValueType::array) return 1;
     if (element == ValueType::string) return texts.size();
@@ -125,11 +148,11 @@ Value Value::of_string(std::string_view value) {
     result.text = value;
     return result;
 }
-Value Value::of_strings(std::vector<std::string> values) {
+Value Value::of_strings(const std::vector<std::string>& values) {
     Value result;
     result.type = ValueType::array;
     result.element = ValueType::string;
-    result.texts = std::move(values);
+    result.texts = Texts(std::vector<std::string_view>(values.begin(), values.end()));
     return result;
 }
 Value Value::of_i32s(std::span<const int32_t> values) { return number_array(ValueType::i32, values); }
@@ -195,7 +218,9 @@ Result<std::optional<std::vector<std::string>>> Metadata::get_strings(std::strin
     if (!value) return std::optional<std::vector<std::string>>();
     if (value->type != ValueType::array || value->element != ValueType::string)
         return wrong_type(origin, key, *value, "array of string");
-    return std::optional<std::vector<std::string>>(value->texts);
+    std::vector<std::string> texts(value->texts.size());
+    for (size_t i = 0; i < texts.size(); ++i) texts[i] = value->texts[i];
+    return std::optional<std::vector<std::string>>(std::move(texts));
 }
 
 Result<std::optional<std::vector<float>>> Metadata::get_f32s(std::string_view key) const {

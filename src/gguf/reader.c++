@@ -163,11 +163,12 @@ struct GgufParser {
             if (element == ValueType::boolean) return check_booleans(*raw, what);
             return {};
         }
-        value.texts.reserve(*count);
-        for (uint64_t i = 0; i < *count; ++i) {
+        std::vector<std::string_view> texts(*count);
+        for (std::string_view& place : texts) {
             LET(found, text(what, limits::kStringBytes));
-            value.texts.emplace_back(found);
+            place = found;
         }
+        value.texts = Texts(texts);
         return {};
     }
 

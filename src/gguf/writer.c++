@@ -18,18 +18,22 @@ void append(std::vector<uint8_t>& out, const void* data, size_t bytes) {
     const auto* start = static_cast<const uint8_t*>(data);
     out.insert(out.end(), start, start + bytes);
 }
+// In place of bytes: how many they would be.
+void append(uint64_t& out, const void*, size_t bytes) { out += bytes; }
 
-template <class T>
-void append_number(std::vector<uint8_t>& out, T number) {
+template <class Out, class T>
+void append_number(Out& out, T number) {
     append(out, &number, sizeof number);
 }
 
-void append_text(std::vector<uint8_t>& out, std::string_view text) {
-    append_number<uint64_t>(out, text.size());
+template <class Out>
+void append_text(Out& out, std::string_view text) {
+    append_number(out, uint64_t{text.size()});
     append(out, text.data(), text.size());
 }
 
-void append_value(std::vector<uint8_t>& out, const Value& value) {
+template <class Out>
+void append_value(Out& out, const Value& value) {
     append_number(out, static_cast<uint32_t>(value.type));
     switch (value.type) {
         case ValueType::string: append_text(out, value.text); break;
@@ -37,9 +41,9 @@ void append_value(std::vector<uint8_t>& out, const Value& value) {
         case ValueType::f64: append_number(out, value.real); break;
         case ValueType::array:
             append_number(out, static_cast<uint32_t>(value.element));
-            append_number<uint64_t>(out, value.count());
+            append_number(out, value.count());
             append(out, value.raw.data(), value.raw.size());
-            for (const std::string& text : value.texts) append_text(out, text);
+            for (size_t i = 0; i < value.texts.size(); ++i) append_text(out, value.texts[i]);
             break;
         // Integers and bool: the low bytes of the sign-extended number.
         default: append(out, &value.bits, value_type_bytes(value.type)); break;
@@ -59,17 +63,21 @@ void append_description(std::vector<uint8_t>& out, const TensorInfo& tensor, uin
 }
 
 // Magic, version, counts and keys: what stands before the descriptions of the tensors.
-std::vector<uint8_t> head(const Metadata& metadata, uint64_t tensor_count) {
-    std::vector<uint8_t> out;
+template <class Out>
+void append_head(Out& out, const Metadata& metadata, uint64_t tensor_count) {
     append(out, kMagic.data(), kMagic.size());
     append_number(out, kVersion3);
     append_number(out, tensor_count);
-    append_number<uint64_t>(out, metadata.entries().size());
+    append_number(out, uint64_t{metadata.entries().size()});
     for (const auto& [key, value] : metadata.entries()) {
         append_text(out, key);
         append_value(out, value);
     }
-    return out;
+}
+uint64_t head_bytes(const Metadata& metadata) {
+    uint64_t bytes = 0;
+    append_head(bytes, metadata, 0);
+    return bytes;
 }
 
 // One output file of the plan.
@@ -93,7 +101,9 @@ struct Plan {
     }
 
     std::vector<uint8_t> header(size_t shard) {
-        std::vector<uint8_t> out = head(metadata(shard), shards[shard].count);
+        std::vector<uint8_t> out;
+        out.reserve(head_bytes(metadata(shard)));
+        append_head(out, metadata(shard), shards[shard].count);
         uint64_t offset = 0;
         for (size_t i = 0; i < shards[shard].count; ++i) {
             const TensorInfo& tensor = tensors[shards[shard].first + i];
@@ -108,8 +118,8 @@ struct Plan {
 
 Status check_strings(const std::string& where, const Value& value) {
     if (value.text.size() > limits::kStringBytes) return input_error(where + "holds a text that is too long");
-    for (const std::string& text : value.texts)
-        if (text.size() > limits::kStringBytes) return input_error(where + "holds a text that is too long");
+    for (size_t i = 0; i < value.texts.size(); ++i)
+        if (value.texts[i].size() > limits::kStringBytes) return input_error(where + "holds a text that is too long");
     if (value.type == ValueType::array && value.count() > limits::kArrayElements)
         return input_error(where + "holds too many elements");
     return {};
@@ -207,7 +217,7 @@ Result<Plan> make_plan(const std::string& path, const Metadata& metadata, const 
     TRY(check_tensors(plan, path, options.keep_split));
     LET(alignment, alignment_of(metadata));
     plan.alignment = alignment;
-    const uint64_t single_head = head(plan.first, 0).size();
+    const uint64_t single_head = head_bytes(plan.first);
     TRY(cut(plan, path, options, {single_head, single_head}));
     if (plan.shards.size() > 1) {
         // Several files: the heads differ now (the cut depends on their sizes, their sizes not on the cut).
@@ -217,7 +227,7 @@ Result<Plan> make_plan(const std::string& path, const Metadata& metadata, const 
             keys->set(kSplitCountKey, Value::of_u16(0));
             keys->set(kSplitTensorsKey, Value::of_i32(static_cast<int32_t>(tensors.size())));
         }
-        TRY(cut(plan, path, options, {head(plan.first, 0).size(), head(plan.others, 0).size()}));
+        TRY(cut(plan, path, options, {head_bytes(plan.first), head_bytes(plan.others)}));
         if (plan.shards.size() > limits::kShards)
             return usage_error(escaped(path) + format_text(": the split would make %zu files, at most %u are allowed",
                                                            plan.shards.size(), limits::kShards));

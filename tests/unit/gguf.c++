@@ -77,7 +77,8 @@ TEST(a_second_reader_finds_the_same) {
             if (value.type == ValueType::array) {
                 const std::string start = "array " + std::to_string(static_cast<uint32_t>(value.element)) + " " + std::to_string(value.count());
                 CHECK_MSG(found.keys[i].second.starts_with(start), found.keys[i].second);
-                for (const std::string& text : value.texts) CHECK(found.keys[i].second.find("; string " + text) != std::string::npos);
+                for (size_t j = 0; j < value.texts.size(); ++j)
+                    CHECK(found.keys[i].second.find("; string " + std::string(value.texts[j])) != std::string::npos);
             } else {
                 CHECK_MSG(found.keys[i].second == value_text(value.type, value.bits, value.real, value.text), found.keys[i].second);
             }

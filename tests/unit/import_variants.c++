@@ -232,8 +232,8 @@ TEST(tokens_added_to_a_sentencepiece_model) {
     const auto& tokens = found->find("tokenizer.ggml.tokens")->texts;
     const auto types = *found->get_i32s("tokenizer.ggml.token_type").value();
     const auto scores = *found->get_f32s("tokenizer.ggml.scores").value();
-    CHECK(tokens.end()[-1] == "<|im_end|>" && types.end()[-1] == 3 && scores.end()[-1] == -1000.0f);
-    CHECK(tokens.end()[-2] == "a b" && types.end()[-2] == 4 && scores.end()[-2] == -1000.0f);
+    CHECK(tokens[tokens.size() - 1] == "<|im_end|>" && types.end()[-1] == 3 && scores.end()[-1] == -1000.0f);
+    CHECK(tokens[tokens.size() - 2] == "a b" && types.end()[-2] == 4 && scores.end()[-2] == -1000.0f);
 }
 
 // A checkpoint may be of any size, the anonymous memory of the process may not.
