@@ -55,8 +55,9 @@ inline quant::Value random_value(quant::Rng& rng) {
             while (value.element == ValueType::array);
             const size_t count = rng.below(20);
             if (value.element == ValueType::string) {
-                for (size_t i = 0; i < count; ++i) value.texts.push_back(random_text(rng, 20));
-                break;
+                std::vector<std::string> texts;
+                for (size_t i = 0; i < count; ++i) texts.push_back(random_text(rng, 20));
+                return quant::Value::of_strings(texts);
             }
             value.raw.resize(count * kSizes[static_cast<size_t>(value.element)]);
             for (uint8_t& byte : value.raw)

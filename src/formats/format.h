@@ -108,7 +108,7 @@ struct Format {
     DecodeFn* decode_fast = nullptr;
     // Some columns in f16 beside the codes; what they read is not rounded to int8 (kept_columns.h).
     bool keeps_columns = false;
-    // `encode` without importance that adds what it did to `sums`, within 1e-4 of the error; null: decode and compare.
+    // `encode` without importance that adds what it did to `sums`, to about 1e-4; null: decode and compare.
     MeasuredEncodeFn* encode_measured = nullptr;
 
     bool plain() const { return !head && row_head == 0; }  // blocks mean the same wherever they lie

@@ -279,6 +279,44 @@ TEST(errors_on_random_weights) {
     }
 }
 
+TEST(measured_encoders_say_what_they_did) {
+    auto all = hard_rows(kRow);
+    for (int set = 0; set < rows::kSets; ++set) {
+        const auto x = rows::make(set);
+        for (size_t i = 0; i < x.size(); i += kRow) all.emplace_back(x.begin() + static_cast<long>(i), x.begin() + static_cast<long>(i) + kRow);
+    }
+    size_t formats_seen = 0, exact_rows = 0;
+    for (const Format* format : block_formats()) {
+        if (!format->encode_measured) continue;
+        ++formats_seen;
+        for (size_t r = 0; r < 2 * all.size(); ++r) {
+            std::vector<float> x = all[r / 2], decoded(x.size());
+            std::vector<uint8_t> plain(format->row_bytes(kRow)), measured(plain.size());
+            format->encode(nullptr, x.data(), nullptr, plain.data(), kRow);
+            if (r % 2) {  // again what it stored: mostly exact
+                format->decode(nullptr, plain.data(), x.data(), kRow);
+                format->encode(nullptr, x.data(), nullptr, plain.data(), kRow);
+            }
+            EncodingError sums, expected;
+            format->encode_measured(x.data(), measured.data(), kRow, sums);
+            CHECK(measured == plain);
+            format->decode(nullptr, plain.data(), decoded.data(), kRow);
+            for (size_t i = 0; i < x.size(); ++i) {
+                const double w = static_cast<double>(x[i]), difference = w - static_cast<double>(decoded[i]);
+                expected.error += difference * difference;
+                expected.norm += w * w;
+                expected.exact = expected.exact && difference == 0;
+            }
+            exact_rows += expected.exact;
+            const std::string name = std::string(format->name) + " row " + std::to_string(r);
+            CHECK_MSG(std::fabs(sums.error - expected.error) <= 1e-4 * expected.error, name + " " + std::to_string(sums.error / expected.error));
+            CHECK_MSG(std::fabs(sums.norm - expected.norm) <= 1e-4 * expected.norm, name + " " + std::to_string(sums.norm / expected.norm));
+            CHECK_MSG(sums.exact == expected.exact, name);
+        }
+    }
+    CHECK(formats_seen > 0 && exact_rows > 0);
+}
+
 #if defined(__x86_64__) && !defined(QUANT_SANITIZED)  // elsewhere there is one width
 TEST(same_bytes_in_all_widths) {
     if (!wide_lanes()) SKIP("this processor has no AVX2");
