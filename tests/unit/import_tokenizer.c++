@@ -269,7 +269,7 @@ TEST(added_tokens_templates_and_sizes) {
     CHECK_MSG(found.ok(), found.ok() ? "" : found.error().text);
     if (!found) return;
     const auto tokens = *found->find("tokenizer.ggml.tokens");
-    CHECK((tokens.texts == std::vector<std::string>{"a", "b", "ab", "<s>", "x y", "<|tool|>", "[PAD6]"}));
+    CHECK(tokens.texts == Value::of_strings({"a", "b", "ab", "<s>", "x y", "<|tool|>", "[PAD6]"}).texts);
     CHECK(*found->get_i32s("tokenizer.ggml.token_type").value() ==
           (std::vector<int32_t>{1, 1, 1, 3, 4, 3, 5}));
     CHECK(*found->get_u32("tokenizer.ggml.bos_token_id").value() == 3 &&
