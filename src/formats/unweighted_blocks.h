@@ -43,20 +43,18 @@ QUANT_INLINE Stored stored_scale(float scale) {
 // ---- Q4_0, Q5_0 ------------------------------------------------------------------------------------------------------
 
 // Levels to which the extreme element is brought, times 2^(kFraction + 2); of the opposite sign where it is on the shorter side.
-// In ascending order: up to some no number is beyond the last level of either side, up to some none beyond that of its own.
+// In ascending order.
 template <int BITS>
 struct SignedShape;
 template <>
 struct SignedShape<4> {
     static constexpr int kFraction = 9, kTries = 8;
     static constexpr double kLevel[kTries] = {7.0, 7.3, 7.7, 8.0, 8.2, 8.4, 8.7, 9.0};
-    static constexpr int kInside = 2, kOneSide = 6;
 };
 template <>
 struct SignedShape<5> {
     static constexpr int kFraction = 8, kTries = 16;
     static constexpr double kLevel[kTries] = {-13.2, -12.8, 13.8, 14.0, 14.2, 14.8, 15.0, 15.2, 15.4, 15.6, 15.8, 16.0, 16.2, 16.4, 16.6, 16.8};
-    static constexpr int kInside = 9, kOneSide = 14;
 };
 
 // ---- sixteen blocks of 32 at once, a lane for each -----------------------------------------------------------------------
@@ -145,6 +143,11 @@ struct SignedFit {
     using Shape = SignedShape<BITS>;
     static constexpr int kHalf = 1 << (BITS - 1);
     static constexpr float kReach = 8191;  // 32 squares of it are less than 2^31
+    // Levels at which no number is beyond the last one of either side, of its own side.
+    static constexpr int levels_below(double limit) {
+        return static_cast<int>(std::count_if(Shape::kLevel, Shape::kLevel + Shape::kTries, [=](double level) { return level < limit; }));
+    }
+    static constexpr int kInside = levels_below(kHalf - 0.52), kOneSide = levels_below(kHalf + 0.48);
 
     Pairs pairs[16];  // the numbers by `unit`, whole
     Floats unit, squares;
@@ -166,9 +169,9 @@ struct SignedFit {
     QUANT_INLINE void search() {
         const Floats zero = Floats::all(0);
         Floats xq[Shape::kTries], qq[Shape::kTries];
-        for (int k = 0; k < Shape::kInside; ++k) try_level<false, false>(k, xq[k], qq[k]);
-        for (int k = Shape::kInside; k < Shape::kOneSide; ++k) try_level<false, true>(k, xq[k], qq[k]);
-        for (int k = Shape::kOneSide; k < Shape::kTries; ++k) try_level<true, true>(k, xq[k], qq[k]);
+        for (int k = 0; k < kInside; ++k) try_level<false, false>(k, xq[k], qq[k]);
+        for (int k = kInside; k < kOneSide; ++k) try_level<false, true>(k, xq[k], qq[k]);
+        for (int k = kOneSide; k < Shape::kTries; ++k) try_level<true, true>(k, xq[k], qq[k]);
         // xq^2 / qq is what least squares gains: the better of each two.
         for (int half = Shape::kTries / 2; half > 0; half /= 2) {
             for (int k = 0; k < half; ++k) {
