@@ -63,6 +63,13 @@ inline unsigned cmpgt_epi16_mask(__m512i a, __m512i b) {
     for (unsigned i = 0; i < 32; ++i) out |= static_cast<unsigned>(from_a.at[i] > from_b.at[i]) << i;
     return out;
 }
+// To the nearest half, ties to even, as the only users ask.
+inline __m256i cvtps_ph(__m512 v) {
+    const auto from = cast<Floats>(v);
+    Halves out;
+    for (int i = 0; i < 16; ++i) out.at[i] = static_cast<unsigned short>(_cvtss_sh(from.at[i], _MM_FROUND_TO_NEAREST_INT));
+    return cast<__m256i>(out);
+}
 inline __m512 cvtph_ps(__m256i v) {
     const auto from = cast<Halves>(v);
     Floats out;
@@ -206,6 +213,8 @@ inline __m256i dpwssd(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi
 #define _mm512_cvtepi16_epi32(v) emulated::cvtepi16_epi32(v)
 #define _mm256_cvtepi16_epi8(v) emulated::cvtepi16_epi8(v)
 #define _mm512_cmpgt_epi16_mask(a, b) emulated::cmpgt_epi16_mask(a, b)
+#undef _mm512_cvtps_ph
+#define _mm512_cvtps_ph(v, rounding) emulated::cvtps_ph(v)
 #define _mm512_cvtph_ps(v) emulated::cvtph_ps(v)
 #define _mm512_maskz_loadu_ps(mask, at) emulated::maskz_loadu_ps(mask, at)
 #define _mm256_maskz_loadu_epi16(mask, at) emulated::maskz_loadu_epi16(mask, at)
