@@ -1,4 +1,4 @@
-// The AVX-512 table (F, BW, DQ, VL, VNNI): put together from its parts; most vector operations stay those of AVX2.
+// The AVX-512 table (F, BW, DQ, VL, VNNI): put together from its parts; most operations stay those of AVX2.
 #if defined(__x86_64__)
 #include "kernels/avx512.h"
 
@@ -6,6 +6,7 @@ namespace quant {
 
 void fill_avx512(Kernels& table) {
     fill_avx512_float(table);
+    fill_avx512_operations(table);
     fill_avx512_gemv(table);
     fill_avx512_gemm(table);
     fill_avx512_grid(table);

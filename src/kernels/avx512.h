@@ -37,6 +37,7 @@ namespace {
 }  // namespace
 
 void fill_avx512_float(Kernels& table);
+void fill_avx512_operations(Kernels& table);
 void fill_avx512_gemv(Kernels& table);
 void fill_avx512_gemm(Kernels& table);
 void fill_avx512_grid(Kernels& table);

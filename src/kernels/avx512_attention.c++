@@ -1,11 +1,10 @@
 // Rows of the cache against several query rows (AVX-512): as the AVX2 file does it, with four registers of a row instead of two,
 // so that six query rows are 24 independent sums.
 #if defined(__x86_64__)
-#include "kernels/avx512.h"
-
 #include <immintrin.h>
 
 #include "kernels/attention.h"
+#include "kernels/avx512_lanes.h"
 
 namespace quant {
 namespace {
@@ -51,28 +50,6 @@ inline void fetch(const StoredRows& rows, int64_t bytes, int64_t i, int64_t coun
     for (int64_t b = 0; b < count * bytes; b += 64) _mm_prefetch(reinterpret_cast<const char*>(at + b), _MM_HINT_T0);
 }
 
-struct Most {
-    static __m512 of(__m512 a, __m512 b) { return _mm512_max_ps(a, b); }
-};
-struct Sum {
-    static __m512 of(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
-};
-// Quarter i of the result: the quarters of v[i % kCount] as one.
-template <class Op, int kCount>
-inline __m512 quarters_of(const __m512 (&v)[kCount]) {
-    const auto halves = [](__m512 a, __m512 b) { return Op::of(_mm512_mask_blend_ps(0xff00, a, b), _mm512_shuffle_f32x4(a, b, 0x4e)); };
-    const __m512 first = halves(v[0], v[1 % kCount]), second = halves(v[2 % kCount], v[3 % kCount]);
-    return Op::of(_mm512_shuffle_f32x4(first, second, 0x88), _mm512_shuffle_f32x4(first, second, 0xdd));
-}
-
-// Sums of the lanes of 16 vectors: lane 4 i + j of the result is that of v[j][i].
-inline __m512 sums_of(const __m512 (&v)[4][4]) {
-    const auto pairs = [](__m512 a, __m512 b) { return _mm512_add_ps(_mm512_mask_blend_ps(0xcccc, a, b), _mm512_shuffle_ps(a, b, 0x4e)); };
-    const __m512 even = pairs(quarters_of<Sum>(v[0]), quarters_of<Sum>(v[2])), odd = pairs(quarters_of<Sum>(v[1]), quarters_of<Sum>(v[3]));
-    const __m512 others = _mm512_permute_ps(_mm512_mask_blend_ps(0x5555, even, odd), 0xb1);
-    return _mm512_add_ps(_mm512_mask_blend_ps(0xaaaa, even, odd), others);
-}
-
 // Sixteen sums at a time: as many rows as make them with these query rows (three are taken as four).
 template <class R, int kQueries>
 void dots_of(const StoredRows& rows, const float* x, float* out, int64_t stride) {
@@ -101,7 +78,7 @@ void dots_of(const StoredRows& rows, const float* x, float* out, int64_t stride)
             }
         }
         alignas(64) float sums[16];
-        _mm512_store_ps(sums, sums_of(sum));
+        _mm512_store_ps(sums, across_16<Sum>(sum));
         for (int q = 0; q < kQueries; ++q)
             for (int64_t r = 0; r < left; r += 4) {
                 const auto lanes = static_cast<__mmask8>(left - r >= 4 ? 15 : (1 << (left - r)) - 1);
@@ -175,18 +152,10 @@ void sums(const StoredRows& given, const float* factors, int64_t stride, int64_t
     }
 }
 
-// exp(x) for x <= 0, below -87 that of -87: 2^(floor + rest) of x log2(e), the rest as a polynomial (greatest relative error 8e-8, 1
-// at 0). The order of the operands keeps NaN.
+// exp(x) for x <= 0, below -87 that of -87. The order of the operands keeps NaN.
 inline __m512 exp_below(__m512 x) {
-    const __m512 power = _mm512_mul_ps(_mm512_max_ps(_mm512_set1_ps(-87.0f), x), _mm512_set1_ps(1.44269504088896341f));
-    const __m512 r = _mm512_reduce_ps(power, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    __m512 p = _mm512_set1_ps(0.00186713f);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.00901703f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.05579991f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.24016445f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.69315131f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(p, power);
+    const __m512 power = _mm512_mul_ps(_mm512_max_ps(_mm512_set1_ps(-87.0f), x), _mm512_set1_ps(kLog2E));
+    return power_of_2(power, above_floor(power));
 }
 
 // Lane i of the result, for i below kRows: all lanes of v[i] as one.

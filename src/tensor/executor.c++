@@ -54,6 +54,13 @@ float fixed_range(const GraphValue& weight) {
     return own ? weight.input_range : 0;
 }
 
+// Own formats choose by their side data what they make of activations.
+bool Executor::same_activations(const Node& first, const Node& second) const {
+    const auto format = [this](const Node& node) { return graph_.value(node.inputs[0]).tensor.format; };
+    return first.op == Op::matmul && second.op == Op::matmul && first.inputs[3] != kNoValue && first.inputs[3] == second.inputs[3] &&
+           format(first) == format(second) && !format(first)->head;
+}
+
 // Int8 copies of activations, one per value, range and columns left out, however many weights it meets.
 void Executor::lower(const ExecutorOptions& options) {
     std::map<std::tuple<ValueId, float, std::vector<uint32_t>>, ValueId> copies;
@@ -74,7 +81,12 @@ void Executor::lower(const ExecutorOptions& options) {
         }
         steps_.push_back({std::move(node), nullptr});
     }
-    for (Step& step : steps_) step.operation = &operation_of(step.node.op);
+    const Step* before = nullptr;
+    for (Step& step : steps_) {
+        step.operation = &operation_of(step.node.op);
+        step.goes_on = before && same_activations(before->node, step.node);
+        before = &step;
+    }
 }
 
 void Executor::place_barriers() {
@@ -260,10 +272,12 @@ void Executor::run(ThreadPool& pool, int64_t tokens, int64_t outputs, int64_t po
     for (StepCounter& counter : frame_.counters) counter.next.store(0, std::memory_order_relaxed);
     const int threads = pool.size();
     pool.run([&](int thread) {
+        bool prepared = false;
         for (size_t s = 0; s < steps_.size(); ++s) {
             const Step& step = steps_[s];
             if (step.barrier && threads > 1) pool.barrier();
-            step.operation->run({frame_, step.node, frame_.counters[s], thread, threads});
+            prepared = prepared && step.goes_on;
+            step.operation->run({frame_, step.node, frame_.counters[s], prepared, thread, threads});
             if (!observer_) continue;
             if (threads > 1) pool.barrier();
             if (thread == 0 && step.node.op != Op::quantize) observer_(step.node, value(step.node.output));

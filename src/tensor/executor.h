@@ -48,11 +48,13 @@ private:
         Node node;
         const Operation* operation;
         bool barrier = false;  // wait for all threads before it
+        bool goes_on = false;  // a product of the same int8 activations as the step before, with a weight of the same format
         int phase = 0;         // barriers before it
     };
     struct Lives;
     Executor() = default;
     void lower(const ExecutorOptions& options);
+    bool same_activations(const Node& first, const Node& second) const;
     void place_barriers();
     void share_places();
     Status plan_arena(const ExecutorOptions& options);

@@ -64,6 +64,7 @@ struct StepContext {
     const Frame& frame;
     const Node& node;
     StepCounter& counter;
+    bool& prepared;  // the scratch holds what products make of the activations of this one, of that format
     int thread = 0, threads = 1;
 
     Rows in(int index) const { return frame.rows(node.inputs[static_cast<size_t>(index)]); }

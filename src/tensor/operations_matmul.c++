@@ -22,12 +22,13 @@ MatmulFn choose_matmul(const Format& format, int64_t n, bool exact) {
 namespace {
 
 // Weight rows per piece: a multiple of 32, so that kernels which take several rows at once never meet a cut. Many activation
-// rows may be packed anew for every piece, which pays for larger ones; a single one is soon multiplied, and threads should end together.
-int64_t piece_rows(int64_t rows, int64_t n, int threads) {
+// rows may be packed anew for every piece, long ones are, which pays for larger ones; a single one is soon multiplied, and threads
+// should end together.
+int64_t piece_rows(int64_t rows, int64_t cols, int64_t n, int threads) {
     constexpr int64_t kStep = 32;
     const int64_t most = n < 32 ? 256 : 1024;
     if (threads == 1) return std::max<int64_t>(rows, 1);
-    const int64_t even = rows / (int64_t{threads} * 4);
+    const int64_t even = rows / (int64_t{threads} * (cols > 2048 && n >= 32 ? 2 : 4));
     return std::clamp((even + kStep - 1) / kStep * kStep, kStep, most);
 }
 
@@ -61,14 +62,15 @@ void operations::matmul(const StepContext& c) {
     args.y = y.data;
     args.y_stride = y.stride;
     args.scratch = c.scratch();
+    args.same_activations = c.prepared;
     const float* bias = c.has(2) ? c.in(2).data : nullptr;
     const MatmulFn product = choose_matmul(*args.format, args.n, c.frame.exact);
-    const int64_t piece = piece_rows(w.rows, args.n, c.threads);
+    const int64_t piece = piece_rows(w.rows, w.cols, args.n, c.threads);
     for (int64_t begin = c.take(piece); begin < w.rows; begin = c.take(piece)) {
         args.row_begin = begin;
         args.row_end = std::min(begin + piece, w.rows);
         product(args);
-        args.same_activations = true;
+        args.same_activations = c.prepared = true;
         add_bias(bias, args);
     }
 }
@@ -141,7 +143,7 @@ void operations::expert_matmul(const StepContext& c) {
     const RoutePlan plan = route_plan_at(c.in(4), params, c.frame.tokens);
     const Format& format = *w.tensor.format;
     const int64_t rows = w.rows / params.experts;
-    const int64_t piece = piece_rows(rows, c.frame.tokens, c.threads), pieces = (rows + piece - 1) / piece;
+    const int64_t piece = piece_rows(rows, w.cols, c.frame.tokens, c.threads), pieces = (rows + piece - 1) / piece;
     Q8Matrix all;
     if (c.has(3)) all = c.frame.packed(c.node.inputs[3]);
 
