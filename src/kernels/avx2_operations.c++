@@ -68,10 +68,10 @@ void quantize_q8_avx2(const float* x, int64_t x_stride, Q8Matrix out, int64_t ro
     const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
     for (int64_t row = row_begin; row < row_end; ++row) {
         const float* from = x + row * x_stride;
-        int8_t* codes = out.codes + row * out.cols;
-        float* scales = out.scales + row * blocks;
-        float* sums = out.sums + row * blocks * 2;
-        float* block_sums = out.block_sums + row * blocks;
+        int8_t* codes = out.codes + row * out.stride;
+        float* scales = out.scales + row * (out.stride / 32);
+        float* sums = out.sums + row * (out.stride / 16);
+        float* block_sums = out.block_sums + row * (out.stride / 32);
         for (int64_t block = 0; block < blocks; ++block, from += 32, codes += 32) {
             __m256 v[4];
             for (int i = 0; i < 4; ++i) v[i] = _mm256_loadu_ps(from + 8 * i);

@@ -96,10 +96,10 @@ void quantize_q8_avx512(const float* x, int64_t x_stride, Q8Matrix out, int64_t 
     const int64_t blocks = out.cols / 32, whole = blocks / kBlocks * kBlocks;
     for (int64_t row = row_begin; row < row_end; ++row) {
         const float* from = x + row * x_stride;
-        int8_t* codes = out.codes + row * out.cols;
-        float* scales = out.scales + row * blocks;
-        float* sums = out.sums + row * blocks * 2;
-        float* block_sums = out.block_sums + row * blocks;
+        int8_t* codes = out.codes + row * out.stride;
+        float* scales = out.scales + row * (out.stride / 32);
+        float* sums = out.sums + row * (out.stride / 16);
+        float* block_sums = out.block_sums + row * (out.stride / 32);
         for (int64_t at = 0; at < whole; at += kBlocks)
             quantize_blocks<true>(from + 32 * at, kBlocks, codes + 32 * at, scales + at, sums + 2 * at, block_sums + at);
         if (whole < blocks)

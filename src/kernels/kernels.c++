@@ -146,6 +146,7 @@ Q8Matrix q8_matrix_at(void* buffer, int64_t cols, int64_t rows) {
     Q8Matrix out;
     out.cols = cols;
     out.rows = rows;
+    out.stride = cols;
     out.codes = static_cast<int8_t*>(buffer);
     out.scales = reinterpret_cast<float*>(bytes + at.scales);
     out.sums = reinterpret_cast<float*>(bytes + at.sums);

@@ -22,14 +22,19 @@ struct Q8Matrix {
     float* sums = nullptr;    // [rows, cols / 16]: scale * (sum of 16 codes), for formats with a minimum
     float* block_sums = nullptr;  // [rows, cols / 32]: scale * (sum of 32 codes), likewise
     int64_t cols = 0, rows = 0;
+    int64_t stride = 0;  // columns from row to row: cols, more for some columns of a matrix, which only quantize_q8 takes
 
-    int8_t* row_codes(int64_t row) const { return codes + row * cols; }
-    float* row_scales(int64_t row) const { return scales + row * (cols / 32); }
-    float* row_sums(int64_t row) const { return sums + row * (cols / 16); }
-    float* row_block_sums(int64_t row) const { return block_sums + row * (cols / 32); }
+    int8_t* row_codes(int64_t row) const { return codes + row * stride; }
+    float* row_scales(int64_t row) const { return scales + row * (stride / 32); }
+    float* row_sums(int64_t row) const { return sums + row * (stride / 16); }
+    float* row_block_sums(int64_t row) const { return block_sums + row * (stride / 32); }
     // Rows [row, row + count) as a matrix of their own.
     Q8Matrix slice(int64_t row, int64_t count) const {
-        return {row_codes(row), row_scales(row), row_sums(row), row_block_sums(row), cols, count};
+        return {row_codes(row), row_scales(row), row_sums(row), row_block_sums(row), cols, count, stride};
+    }
+    // Columns [column, column + count) of all rows; whole blocks.
+    Q8Matrix columns(int64_t column, int64_t count) const {
+        return {codes + column, scales + column / 32, sums + column / 16, block_sums + column / 32, count, rows, stride};
     }
 };
 // Bytes for `rows` rows, and the views into one buffer of that size.

@@ -56,10 +56,10 @@ void quantize_q8_neon(const float* x, int64_t x_stride, Q8Matrix out, int64_t ro
     const int64_t blocks = out.cols / 32;
     for (int64_t row = row_begin; row < row_end; ++row) {
         const float* from = x + row * x_stride;
-        int8_t* codes = out.codes + row * out.cols;
-        float* scales = out.scales + row * blocks;
-        float* sums = out.sums + row * blocks * 2;
-        float* block_sums = out.block_sums + row * blocks;
+        int8_t* codes = out.codes + row * out.stride;
+        float* scales = out.scales + row * (out.stride / 32);
+        float* sums = out.sums + row * (out.stride / 16);
+        float* block_sums = out.block_sums + row * (out.stride / 32);
         for (int64_t block = 0; block < blocks; ++block, from += 32, codes += 32) {
             float32x4_t v[8];
             uint32x4_t m = vdupq_n_u32(0);

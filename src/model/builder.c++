@@ -222,17 +222,15 @@ private:
     }
 
     ValueId feed_forward(ValueId x, const Layer& l, const std::string& at) {
+        ValueId gate = kNoValue, y = kNoValue;
+        if (a_.feed_forward == FeedForward::gated) gate = product(at + "ffn_gate", l[Role::gate], x, l[Role::gate_bias]);
         ValueId up = product(at + "ffn_up", l[Role::up], x, l[Role::up_bias]);
-        ValueId y = kNoValue;
         if (a_.feed_forward == FeedForward::plain) {
             y = g_.activate(at + "ffn_act", up, a_.activation);
         } else {
-            ValueId gate = kNoValue;
             if (a_.feed_forward == FeedForward::gated_fused) {
                 gate = g_.columns(up, 0, c_.feed_forward);
                 up = g_.columns(up, c_.feed_forward, c_.feed_forward);
-            } else {
-                gate = product(at + "ffn_gate", l[Role::gate], x, l[Role::gate_bias]);
             }
             y = g_.gated(at + "ffn_act", gate, up, {a_.activation, a_.gate_form});
         }

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "base/checked.h"
+#include "base/huge_pages.h"
 #include "base/log.h"
 #include "formats/affine.h"
 #include "formats/kept_columns.h"
@@ -18,13 +19,21 @@ namespace {
 
 constexpr uint64_t kAlignment = 64;
 
-void free_aligned(uint8_t* memory) { ::operator delete (memory, std::align_val_t{kAlignment}); }
+// Rows of wide activations lie a page and more apart, and products write some columns of each: huge pages are 3 to 4 % of a prompt.
+// A few tokens would touch them in vain, which only counts beside small models: those have a small arena.
+constexpr uint64_t kHugeArena = 16 * kHugePage;
+
+template <size_t kTo>
+void free_aligned(uint8_t* memory) {
+    ::operator delete (memory, std::align_val_t{kTo});
+}
 
 // Untouched memory: pages that are never used cost nothing.
-std::unique_ptr<uint8_t, void (*)(uint8_t*)> allocate(uint64_t bytes) {
-    auto* memory = static_cast<uint8_t*>(
-        ::operator new (std::max<uint64_t>(bytes, 1), std::align_val_t{kAlignment}, std::nothrow));
-    return {memory, free_aligned};
+std::unique_ptr<uint8_t, void (*)(uint8_t*)> allocate(uint64_t bytes, bool huge_pages) {
+    const std::align_val_t alignment{huge_pages ? kHugePage : kAlignment};
+    auto* memory = static_cast<uint8_t*>(::operator new (std::max<uint64_t>(bytes, 1), alignment, std::nothrow));
+    if (memory && huge_pages) ask_for_huge_pages(memory, bytes);
+    return {memory, huge_pages ? free_aligned<kHugePage> : free_aligned<kAlignment>};
 }
 
 // Where a value's data is decided: views and stored results point at another value.
@@ -142,6 +151,31 @@ void Executor::share_places() {
     }
 }
 
+// Where a gate takes two products of the same activations, and its result is only read as int8.
+void Executor::join_gates() {
+    std::vector<int> readers(frame_.values.size());
+    for (const Step& step : steps_)
+        for (size_t i = 0; i < step.node.inputs.size(); ++i) {
+            const ValueId input = step.node.inputs[i];
+            const bool unread = i == 1 && step.node.op == Op::matmul && step.node.inputs[3] != kNoValue;  // int8 in its place
+            if (input != kNoValue && !unread) ++readers[static_cast<size_t>(place_of(frame_.values, input))];
+        }
+    const auto read_once = [&](const Node& node) {
+        const GraphValue& v = frame_.values[static_cast<size_t>(node.output)];
+        return readers[static_cast<size_t>(node.output)] == 1 && !v.keep && v.base == kNoValue;
+    };
+    const auto plain = [](const Node& node) {
+        const auto* params = node.op == Op::quantize ? std::get_if<RoundParams>(&node.params) : nullptr;
+        return params && params->range == 0 && params->kept.empty();
+    };
+    for (size_t s = 0; s + 3 < steps_.size(); ++s) {
+        const Node &first = steps_[s].node, &second = steps_[s + 1].node, &gate = steps_[s + 2].node, &rounded = steps_[s + 3].node;
+        steps_[s].gated = steps_[s + 1].goes_on && !steps_[s + 1].barrier && gate.op == Op::gated && gate.inputs[0] == first.output &&
+                          gate.inputs[1] == second.output && plain(rounded) && rounded.inputs[0] == gate.output &&
+                          first.inputs[2] == kNoValue && second.inputs[2] == kNoValue && read_once(first) && read_once(second) && read_once(gate);
+    }
+}
+
 // First and last phase in which the memory of a root is needed.
 struct Executor::Lives {
     int first = -1, last = -1;
@@ -181,6 +215,7 @@ Status Executor::plan_arena(const ExecutorOptions& options) {
         life.last = std::max(life.last, values[static_cast<size_t>(id)].keep ? end : phase);
     };
     for (const Step& step : steps_) {
+        if (step.gated) touch((&step)[3].node.output, step.phase);
         touch(step.node.output, step.phase);
         for (const ValueId input : step.node.inputs)
             if (input != kNoValue) touch(input, step.phase);
@@ -206,7 +241,7 @@ Status Executor::plan_arena(const ExecutorOptions& options) {
             return Error{Code::memory, "activations need more memory than a machine can have"};
         total = std::max(total, *top);
     }
-    arena_ = allocate(total);
+    arena_ = allocate(total, total >= kHugeArena);
     arena_bytes_ = total;
     if (!arena_)
         return Error{Code::memory,
@@ -253,10 +288,11 @@ Result<std::unique_ptr<Executor>> Executor::create(Graph graph, const ExecutorOp
     e.frame_.data.assign(count, nullptr);
     e.place_barriers();
     e.share_places();
+    e.join_gates();
     TRY(e.plan_arena(options));
     e.place_values();
     e.frame_.counters = std::vector<StepCounter>(e.steps_.size());
-    e.scratch_ = allocate(kScratchBytes * static_cast<uint64_t>(options.threads));
+    e.scratch_ = allocate(kScratchBytes * static_cast<uint64_t>(options.threads), e.arena_bytes_ >= kHugeArena);
     if (!e.scratch_) return Error{Code::memory, "cannot get scratch memory for the threads"};
     for (int t = 0; t < options.threads; ++t)
         e.frame_.scratch.push_back(e.scratch_.get() + static_cast<size_t>(t) * kScratchBytes);
@@ -272,12 +308,19 @@ void Executor::run(ThreadPool& pool, int64_t tokens, int64_t outputs, int64_t po
     for (StepCounter& counter : frame_.counters) counter.next.store(0, std::memory_order_relaxed);
     const int threads = pool.size();
     pool.run([&](int thread) {
-        bool prepared = false;
+        bool prepared = false, after_gate = false;
         for (size_t s = 0; s < steps_.size(); ++s) {
             const Step& step = steps_[s];
-            if (step.barrier && threads > 1) pool.barrier();
+            if ((step.barrier || after_gate) && threads > 1) pool.barrier();
             prepared = prepared && step.goes_on;
-            step.operation->run({frame_, step.node, frame_.counters[s], prepared, thread, threads});
+            const StepContext context{frame_, step.node, frame_.counters[s], prepared, thread, threads};
+            after_gate = step.gated && !observer_ && tokens <= operations::kMostGatedTokens;
+            if (after_gate) {
+                operations::gated_matmul(context, {steps_[s + 1].node, steps_[s + 2].node, steps_[s + 3].node});
+                s += 3;
+                continue;
+            }
+            step.operation->run(context);
             if (!observer_) continue;
             if (threads > 1) pool.barrier();
             if (thread == 0 && step.node.op != Op::quantize) observer_(step.node, value(step.node.output));

@@ -49,6 +49,7 @@ private:
         const Operation* operation;
         bool barrier = false;  // wait for all threads before it
         bool goes_on = false;  // a product of the same int8 activations as the step before, with a weight of the same format
+        bool gated = false;    // it and the next three can be made piece by piece: the other product, their gate, that in int8
         int phase = 0;         // barriers before it
     };
     struct Lives;
@@ -57,6 +58,7 @@ private:
     bool same_activations(const Node& first, const Node& second) const;
     void place_barriers();
     void share_places();
+    void join_gates();
     Status plan_arena(const ExecutorOptions& options);
     void place_values();
     ValueId root_of(ValueId id) const;

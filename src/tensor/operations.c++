@@ -125,12 +125,7 @@ void gate_clamped(const float* gate, const float* up, float* out, int64_t n) {
 void gated(const StepContext& c) {
     const auto& params = std::get<GateParams>(c.node.params);
     const Rows gate = c.in(0), up = c.in(1), out = c.out();
-    for_own_rows(c, c.node.output, [&](int64_t row) {
-        if (params.form == GateForm::clamped)
-            gate_clamped(gate.row(row), up.row(row), out.row(row), gate.cols);
-        else
-            kernels().gated(params.kind, gate.row(row), up.row(row), out.row(row), gate.cols);
-    });
+    for_own_rows(c, c.node.output, [&](int64_t row) { operations::gate_values(params, gate.row(row), up.row(row), out.row(row), gate.cols); });
 }
 
 // The gated kernel with up = 1, so that each instruction set needs one activation only.
@@ -258,6 +253,11 @@ void quantize(const StepContext& c) {
 }
 
 }  // namespace
+
+void operations::gate_values(const GateParams& params, const float* gate, const float* up, float* out, int64_t n) {
+    if (params.form == GateForm::clamped) gate_clamped(gate, up, out, n);
+    else kernels().gated(params.kind, gate, up, out, n);
+}
 
 const Operation& operation_of(Op op) {
     static constexpr Operation kOperations[] = {

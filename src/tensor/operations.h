@@ -110,6 +110,14 @@ bool takes_q8(const Format& format);
 
 namespace operations {
 void matmul(const StepContext& context);
+// Two products of the same int8 activations, the gate that takes both and what that is in int8, piece by piece, so that nothing but
+// the last leaves the cache; for up to kMostGatedTokens. `context` is that of the first product.
+struct GatedProducts {
+    const Node &second, &gate, &rounded;
+};
+void gated_matmul(const StepContext& context, const GatedProducts& nodes);
+inline constexpr int64_t kMostGatedTokens = kAttentionScratch / (2 * 32 * sizeof(float));
+void gate_values(const GateParams& params, const float* gate, const float* up, float* out, int64_t n);
 void expert_matmul(const StepContext& context);
 void attention(const StepContext& context);
 void kv_store(const StepContext& context);

@@ -43,17 +43,19 @@ void add_bias(const float* bias, const MatmulArgs& args) {
 
 }  // namespace
 
-void operations::matmul(const StepContext& c) {
-    const Rows x = c.in(1), y = c.out();
-    if (x.count == 0) return;
-    const GraphValue& w = c.frame.values[static_cast<size_t>(c.node.inputs[0])];
+namespace {
+
+// All rows of the product that `node` asks for; `packed` holds the view that the arguments point at.
+MatmulArgs product_of(const StepContext& c, const Node& node, Q8Matrix& packed) {
+    const auto input = [&](int i) { return node.inputs[static_cast<size_t>(i)]; };
+    const GraphValue& w = c.frame.values[static_cast<size_t>(input(0))];
+    const Rows x = c.frame.rows(input(1)), y = c.frame.rows(node.output);
     MatmulArgs args;
     args.format = w.tensor.format;
-    args.w = {c.frame.data[static_cast<size_t>(c.node.inputs[0])], w.cols, w.rows};
+    args.w = {c.frame.data[static_cast<size_t>(input(0))], w.cols, w.rows};
     if (w.tensor.format->head) args.w = w.tensor.encoded();  // always a constant
-    Q8Matrix packed;
-    if (c.has(3)) {
-        packed = c.frame.packed(c.node.inputs[3]);
+    if (input(3) != kNoValue) {
+        packed = c.frame.packed(input(3));
         args.xq = &packed;
     }
     args.x = x.data;
@@ -63,15 +65,51 @@ void operations::matmul(const StepContext& c) {
     args.y_stride = y.stride;
     args.scratch = c.scratch();
     args.same_activations = c.prepared;
+    return args;
+}
+
+}  // namespace
+
+void operations::matmul(const StepContext& c) {
+    Q8Matrix packed;
+    MatmulArgs args = product_of(c, c.node, packed);
+    if (args.n == 0) return;
     const float* bias = c.has(2) ? c.in(2).data : nullptr;
     const MatmulFn product = choose_matmul(*args.format, args.n, c.frame.exact);
-    const int64_t piece = piece_rows(w.rows, w.cols, args.n, c.threads);
-    for (int64_t begin = c.take(piece); begin < w.rows; begin = c.take(piece)) {
+    const int64_t rows = args.w.rows, piece = piece_rows(rows, args.w.cols, args.n, c.threads);
+    for (int64_t begin = c.take(piece); begin < rows; begin = c.take(piece)) {
         args.row_begin = begin;
-        args.row_end = std::min(begin + piece, w.rows);
+        args.row_end = std::min(begin + piece, rows);
         product(args);
         args.same_activations = c.prepared = true;
         add_bias(bias, args);
+    }
+}
+
+void operations::gated_matmul(const StepContext& c, const GatedProducts& nodes) {
+    Q8Matrix packed;
+    MatmulArgs args = product_of(c, c.node, packed);
+    if (args.n == 0) return;
+    const EncodedView weights[2] = {args.w, product_of(c, nodes.second, packed).w};
+    const Q8Matrix out = c.frame.packed(nodes.rounded.output);
+    const auto& params = std::get<GateParams>(nodes.gate.params);
+    const MatmulFn product = choose_matmul(*args.format, args.n, c.frame.exact);
+    const int64_t rows = args.w.rows, fitting = kMostGatedTokens / args.n * 32;
+    const int64_t piece = std::min(piece_rows(rows, args.w.cols, args.n, c.threads), fitting);
+    float* results[2] = {reinterpret_cast<float*>(c.scratch() + kMatmulScratch), nullptr};
+    results[1] = results[0] + args.n * piece;
+    args.y_stride = piece;
+    for (int64_t begin = c.take(piece); begin < rows; begin = c.take(piece)) {
+        args.row_end = std::min(piece, rows - begin);
+        for (int i = 0; i < 2; ++i) {
+            args.w = rows_of(*args.format, weights[i], begin, args.row_end);
+            args.y = results[i];
+            product(args);
+            args.same_activations = c.prepared = true;
+        }
+        for (int64_t t = 0; t < args.n; ++t)
+            gate_values(params, results[0] + t * piece, results[1] + t * piece, results[0] + t * piece, args.row_end);
+        kernels().quantize_q8(results[0], piece, out.columns(begin, args.row_end), 0, args.n);
     }
 }
 

@@ -88,6 +88,7 @@ struct Problem {
         q.block_sums = block_sums.as<float>();
         q.cols = s.cols;
         q.rows = s.n;
+        q.stride = s.cols;
         if (f.activation == Activation::q8) {
             available_kernels().front()->quantize_q8(x.as<float>(), s.cols, q, 0, s.n);
         }

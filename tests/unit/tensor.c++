@@ -42,7 +42,7 @@ struct Bench {
     }
     // The result's rows for `count` tokens.
     std::vector<float> run(ValueId result, int64_t count, int threads, bool exact = true, int64_t outputs = 1,
-                           std::span<const KvSlot> kv = {}, int64_t position = 0) {
+                           std::span<const KvSlot> kv = {}, int64_t position = 0, Executor::Observer observer = nullptr) {
         Graph copy = g;
         copy.keep(result);
         auto executor = Executor::create(copy, {tokens, tokens, threads, exact});
@@ -51,6 +51,7 @@ struct Bench {
         for (auto& [id, values] : inputs) (*executor)->bind(id, values.data());
         for (auto& [id, values] : ids) (*executor)->bind(id, values.data());
         ThreadPool pool(threads);
+        (*executor)->observe(std::move(observer));
         (*executor)->run(pool, count, outputs, position, kv);
         const Tensor tensor = (*executor)->value(result);
         std::vector<float> out;
@@ -155,6 +156,34 @@ TEST(matmul_quantized) {
         for (size_t i = 0; i < alone.size(); ++i)
             CHECK(std::fabs(static_cast<double>(alone[i] - fast[i])) <= (slot == FormatSlot::q8_0 ? 1e-5 : 1e-3) * root_mean_square);
     }
+}
+
+// An observer sees each step of a gated feed-forward, so that none are joined.
+TEST(gated_products_piece_by_piece_are_the_same) {
+    Bench b;
+    b.tokens = 37;
+    const Format& format = format_of(FormatSlot::q8_0);
+    std::vector<std::vector<uint8_t>> weights;
+    const auto weight = [&](int64_t cols, int64_t rows) {
+        const auto values = b.random(cols * rows);
+        std::vector<uint8_t>& blocks = weights.emplace_back(format.tensor_bytes(cols, rows));
+        format.encode(nullptr, values.data(), nullptr, blocks.data(), cols * rows);
+        return b.g.constant("w", make_tensor(format, {cols, rows, 1, 1}, blocks.data()));
+    };
+    weights.reserve(6);
+    const ValueId x = b.input(256);
+    const auto gated = [&] {
+        const ValueId gate = b.g.matmul("gate", weight(256, 672), x);
+        return b.g.gated("gated", gate, b.g.matmul("up", weight(256, 672), x), {});
+    };
+    const ValueId once = b.g.matmul("down", weight(672, 48), gated()), twice = gated();
+    const ValueId sum = b.g.add("sum", b.g.matmul("down", weight(672, 672), twice), twice);  // also read as it is
+    for (const ValueId result : {once, sum})
+        for (const int64_t tokens : {1, 5, 37}) {
+            const auto seen = b.run(result, tokens, 1, false, 1, {}, 0, [](const Node&, const Tensor&) {});
+            CHECK(seen.size() == static_cast<size_t>(tokens * b.g.value(result).cols) && seen[3] != 0);
+            for (const int threads : {1, 2, 3}) CHECK(b.run(result, tokens, threads, false) == seen);
+        }
 }
 
 TEST(embedding_decodes_rows) {
