@@ -25,8 +25,8 @@ inline ScalesOfBlocks scales_of(const Block& block) {
         most[b % 4][b / 4] = MostBits::of(_mm512_abs_ps(_mm512_loadu_ps(block(b))), _mm512_abs_ps(_mm512_loadu_ps(block(b) + 16)));
     const __m512 max = across_16<MostBits>(most), whole = _mm512_set1_ps(127.0f);
     const __m512i bits = _mm512_castps_si512(max);
-    const __mmask16 tiny = _mm512_cmplt_epu32_mask(bits, _mm512_set1_epi32(kQ8TinyBits));
-    const __mmask16 infinite = _mm512_cmpge_epu32_mask(bits, _mm512_set1_epi32(kQ8InfinityBits));
+    const __mmask16 tiny = _mm512_cmpgt_epi32_mask(_mm512_set1_epi32(kQ8TinyBits), bits);
+    const __mmask16 infinite = _mm512_cmpgt_epi32_mask(bits, _mm512_set1_epi32(kQ8InfinityBits - 1));
     __m512 scale = _mm512_maskz_div_ps(static_cast<__mmask16>(~tiny), max, whole);
     scale = _mm512_mask_blend_ps(infinite, scale, _mm512_castsi512_ps(_mm512_set1_epi32(kQ8NanBits)));
     return {scale, _mm512_div_ps(whole, max), static_cast<__mmask16>(tiny | infinite)};

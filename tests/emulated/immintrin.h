@@ -168,6 +168,18 @@ inline __m512 reduce_ps(__m512 v) {
     for (float& each : at.at) each -= __builtin_floorf(each);
     return cast<__m512>(at);
 }
+// As little as is promised: a reciprocal cut to 14 bits.
+inline __m512 rcp14_ps(__m512 v) {
+    auto at = cast<Floats>(v);
+    for (float& each : at.at) {
+        unsigned bits;
+        each = 1 / each;
+        std::memcpy(&bits, &each, sizeof bits);
+        bits &= ~0x1ffu;
+        std::memcpy(&each, &bits, sizeof bits);
+    }
+    return cast<__m512>(at);
+}
 inline __m512i mask_i32gather_epi32(__m512i into, unsigned mask, __m512i index, const void* base, int scale) {
     auto out = cast<Words>(into);
     const auto where = cast<Words>(index);
@@ -204,6 +216,7 @@ inline __m256i dpwssd(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi
 #undef _mm512_mask_i32gather_epi32
 #define _mm512_mask_i32gather_epi32(into, mask, index, base, scale) emulated::mask_i32gather_epi32(into, mask, index, base, scale)
 #define _mm512_reduce_ps(v, rounding) emulated::reduce_ps(v)
+#define _mm512_rcp14_ps(v) emulated::rcp14_ps(v)
 #define _mm512_cvtepu8_epi32(v) emulated::cvtepu8_epi32(v)
 #undef _mm512_madd_epi16
 #define _mm512_madd_epi16(a, b) _mm512_dpwssd_epi32(_mm512_setzero_si512(), a, b)
