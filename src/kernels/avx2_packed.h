@@ -53,22 +53,35 @@ inline IntegerSums integer_sums(const float* sums) {
     return out;
 }
 
-// What integer factors take of the groups of 256 columns, one group after the other.
+// What integer factors take of 256 columns of eight rows, a row in each lane: those of the groups (as multiples_of makes them), their
+// unit, and what the sum of all starts at.
 struct GroupFactors {
-    alignas(32) int32_t of[8];
-    float unit;
-    uint32_t start;
+    __m256i of[8];
+    __m256 unit;
+    __m256i start;
 };
-// The word of group `group` of eight, to be asked for in order. `center`: what makes its sum of codes times activations that of weights.
-inline int32_t factor_word(const float* scales, int64_t group, int32_t center, GroupFactors& f) {
-    if (group == 0) {
-        _mm256_store_si256(reinterpret_cast<__m256i*>(f.of), multiples_of<32767>(scales, f.unit));
-        f.start = 0;
+// scales(i): the eight of row i.
+template <class Scales>
+inline GroupFactors factors_of(const Scales& scales) {
+    const Words8 groups = turned([&](int64_t i) { return load256(scales(i)); });
+    __m256 s[8], largest = _mm256_setzero_ps(), sum = largest;
+    for (int g = 0; g < 8; ++g) {
+        s[g] = _mm256_load_ps(reinterpret_cast<const float*>(groups.of[g]));
+        largest = _mm256_max_ps(largest, s[g]);
+        sum = _mm256_add_ps(sum, s[g]);  // NaN where a scale is
     }
-    f.start += static_cast<uint32_t>(f.of[group]) * static_cast<uint32_t>(center - kRaisedPairs);
-    int32_t unit;
-    __builtin_memcpy(&unit, &f.unit, sizeof unit);
-    return group % 2 == 0 ? f.of[group] << 16 | f.of[group + 1] : group == 1 ? unit : 0;
+    const __m256 top = _mm256_set1_ps(32767), finite = _mm256_cmp_ps(sum, sum, _CMP_ORD_Q), zero = _mm256_setzero_ps();
+    const __m256 any = _mm256_and_ps(finite, _mm256_cmp_ps(largest, zero, _CMP_GT_OQ)), inverse = _mm256_div_ps(top, largest);
+    GroupFactors out;
+    for (int g = 0; g < 8; ++g) out.of[g] = _mm256_and_si256(_mm256_cvtps_epi32(_mm256_mul_ps(s[g], inverse)), bits(any));
+    out.unit = _mm256_blendv_ps(_mm256_set1_ps(__builtin_nanf("")), _mm256_div_ps(largest, top), finite);
+    out.start = _mm256_setzero_si256();
+    return out;
+}
+// The words of group `group` of eight, to be asked for in order. `centers`: what makes sums of codes times activations those of weights.
+inline __m256i factor_words(GroupFactors& f, int64_t group, __m256i centers) {
+    f.start = _mm256_add_epi32(f.start, _mm256_mullo_epi32(f.of[group], _mm256_sub_epi32(centers, _mm256_set1_epi32(kRaisedPairs))));
+    return group % 2 == 0 ? _mm256_or_si256(_mm256_slli_epi32(f.of[group], 16), f.of[group + 1]) : bits(f.unit);
 }
 
 // Packs rows [t, t + columns), of which there are at most 8 kEights, columns [k, k + count). Always stores 8 kEights words, in
@@ -79,8 +92,8 @@ inline void pack_tile(const Q8Matrix& q, int64_t t, int64_t columns, int64_t k, 
     static_assert(kEights == 1 || !kind.is_signed);
     const int64_t cols = q.cols;
     [[maybe_unused]] IntegerSums sums[8 * kEights];
-    [[maybe_unused]] GroupFactors factors[8 * kEights];
-    alignas(32) int32_t centers[8 * kEights];
+    [[maybe_unused]] GroupFactors factors[kEights];
+    [[maybe_unused]] __m256i centers[kEights];
     for (int64_t at = k; at < k + count; at += 32, out += P::kWords * columns) {
         const auto codes = [&](int64_t i) { return load256(q.codes + (t + (i < columns ? i : 0)) * cols + at); };
         if constexpr (kind.is_signed) {
@@ -102,20 +115,25 @@ inline void pack_tile(const Q8Matrix& q, int64_t t, int64_t columns, int64_t k, 
                         sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_set1_epi8(1), load256(words[e].of[i])));
                     const __m256i less = _mm256_set1_epi16(-kind.center);
                     const __m256i start = kind.in_32 ? _mm256_madd_epi16(sum, less) : _mm256_mullo_epi16(sum, less);
-                    int32_t* to = kind.in_pairs ? centers + 8 * e : out + (8 + run) * columns + 8 * e;
-                    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), start);
+                    if constexpr (kind.in_pairs) centers[e] = start;
+                    else _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + (8 + run) * columns + 8 * e), start);
                 }
+        }
+        if constexpr (kind.in_pairs) {
+            const int64_t group = (at - k) % 256 / 32;
+            int32_t* words = out + P::kSteps * columns;
+            for (int e = 0; e < kEights; ++e) {
+                if (group == 0) factors[e] = factors_of([&](int64_t i) { return q.scales + ((t + (8 * e + i < columns ? 8 * e + i : 0)) * cols + at) / 32; });
+                _mm256_storeu_si256(reinterpret_cast<__m256i*>(words + 8 * e), factor_words(factors[e], group, centers[e]));
+            }
+            if (group != 7) continue;
+            for (int64_t i = 0; i < columns; ++i)
+                __builtin_memcpy(words - 4 * P::kWords * columns + i, reinterpret_cast<const int32_t*>(&factors[i / 8].start) + i % 8, sizeof *words);
+            continue;
         }
         auto* rest = reinterpret_cast<float*>(out + (P::kSteps + P::kStarts) * columns);
         for (int64_t i = 0; i < columns; ++i) {
             const int64_t first = (t + i) * cols + at;
-            if constexpr (kind.in_pairs) {
-                const int64_t group = (at - k) % 256 / 32;
-                int32_t* word = out + P::kSteps * columns + i;
-                *word = factor_word(q.scales + first / 32, group, centers[i], factors[i]);
-                if (group == 7) __builtin_memcpy(word - 4 * P::kWords * columns, &factors[i].start, sizeof *word);
-                continue;
-            }
             rest[i] = q.scales[first / 32];
             if constexpr (kind.integer_minima()) {
                 if ((at - k) % 256 == 0) sums[i] = integer_sums(q.sums + first / 16);

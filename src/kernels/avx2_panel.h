@@ -153,10 +153,21 @@ inline __m256i raised(__m256i codes) {
     return codes;
 }
 
+// Formats of which 256 codes lie in planes of two bits, each a group of 32: see turn_planes.
+template <class F>
+constexpr bool turns_planes() {
+#if defined(QUANT_KERNELS_AVX512)
+    return requires { F::kPlanes; };
+#else
+    return false;
+#endif
+}
+
 template <class F, Style style>
 inline void unpack_super(const uint8_t* b, RowPart& part) {
     constexpr int kMerged = Traits<F, style>::kMerged;
-    if constexpr (kMerged != 0) {
+    if constexpr (turns_planes<F>()) {
+    } else if constexpr (kMerged != 0) {
         F::merged_codes(b, part.codes);
     } else if constexpr (requires { F::all_codes(b, part.codes); }) {
         F::all_codes(b, part.codes);
@@ -207,13 +218,13 @@ template <class F, Style style>
 inline void unpack_units(const uint8_t* b, int groups, RowPart& part) {
     constexpr int kPerUnit = F::kUnit / 32;
     [[maybe_unused]] constexpr int kShift = Traits<F, style>::kShift;
-    auto* scale = reinterpret_cast<float*>(&part.scale);
+    [[maybe_unused]] auto* scale = reinterpret_cast<float*>(&part.scale);
     auto* minimum = reinterpret_cast<float*>(part.minimum);
     auto* scale16 = reinterpret_cast<float*>(part.scale16);
     for (int g = 0; g < groups; g += kPerUnit, b += F::kBytes) {
 #pragma GCC unroll 8
         for (int i = 0; i < kPerUnit; ++i) {
-            part.codes[g + i] = raised<F, style>(F::codes(b, i));
+            if constexpr (!turns_planes<F>()) part.codes[g + i] = raised<F, style>(F::codes(b, i));
             if constexpr (F::kScalePer16) {
                 static_assert(kPerUnit == 2);
                 const __m128 d = F::scales16(b);
@@ -221,7 +232,8 @@ inline void unpack_units(const uint8_t* b, int groups, RowPart& part) {
                 _mm_storeu_ps(minimum + 2 * g, _mm_mul_ps(d, _mm_set1_ps(kShift)));
             } else {
                 const float d = F::scale(b);
-                scale[g + i] = d;
+                if constexpr (kPerUnit == 8) part.scale = bits(_mm256_set1_ps(d));
+                else scale[g + i] = d;
                 if constexpr (Traits<F, style>::kKind.minimum) {
                     minimum[g + i] = kShift * d;
                     if constexpr (F::kMinimum) minimum[g + i] += F::minimum(b);
@@ -279,6 +291,34 @@ inline void turn_codes(const RowPart (&part)[kRows], int groups, int64_t first, 
     }
 }
 
+#if defined(QUANT_KERNELS_AVX512)
+// 64 bytes of each of 16 rows, each half of them four planes of two bits: turned as they are stored, then taken apart.
+inline void turn_planes(const uint8_t* const (&rows)[kRows], uint8_t* out) {
+    __m512i t[16], u[16];
+    for (int i = 0; i < 8; ++i) {
+        const __m512i a = _mm512_loadu_si512(rows[2 * i]), b = _mm512_loadu_si512(rows[2 * i + 1]);
+        t[2 * i] = _mm512_unpacklo_epi32(a, b);
+        t[2 * i + 1] = _mm512_unpackhi_epi32(a, b);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int j = 0; j < 2; ++j) {
+            u[i + 2 * j] = _mm512_unpacklo_epi64(t[i + j], t[i + j + 2]);
+            u[i + 2 * j + 1] = _mm512_unpackhi_epi64(t[i + j], t[i + j + 2]);
+        }
+    const __m512i mask = _mm512_set1_epi8(3);
+    for (int i = 0; i < 4; ++i) {  // quarter q of u[4 r + i]: numbers 4 q + i of rows 4 r to 4 r + 3
+        const __m512i even[2] = {_mm512_shuffle_i32x4(u[i], u[4 + i], 0x88), _mm512_shuffle_i32x4(u[8 + i], u[12 + i], 0x88)};
+        const __m512i odd[2] = {_mm512_shuffle_i32x4(u[i], u[4 + i], 0xdd), _mm512_shuffle_i32x4(u[8 + i], u[12 + i], 0xdd)};
+        const __m512i quarters[4] = {_mm512_shuffle_i32x4(even[0], even[1], 0x88), _mm512_shuffle_i32x4(odd[0], odd[1], 0x88),
+                                     _mm512_shuffle_i32x4(even[0], even[1], 0xdd), _mm512_shuffle_i32x4(odd[0], odd[1], 0xdd)};
+        for (int q = 0; q < 4; ++q)
+            for (int plane = 0; plane < 4; ++plane) {
+                const __m512i codes = _mm512_and_si512(_mm512_srli_epi16(quarters[q], static_cast<unsigned>(2 * plane)), mask);
+                _mm512_store_si512(out + (8 * (q / 2 * 4 + plane) + q % 2 * 4 + i) * 64, codes);
+            }
+    }
+}
+#endif
 // Decodes columns [k, k + count) of `rows` rows from `row` on; missing rows repeat the last one.
 template <class F, Style style>
 void decode_panel(const MatmulArgs& args, int64_t row, int64_t rows, int64_t k, int64_t count, Panel& panel) {
@@ -288,15 +328,22 @@ void decode_panel(const MatmulArgs& args, int64_t row, int64_t rows, int64_t k, 
         const int groups = static_cast<int>((count - at < 256 ? count - at : 256) / 32);
         const int64_t first = at / 32;
         RowPart part[kRows];
+        [[maybe_unused]] const uint8_t* blocks[kRows];
         for (int64_t i = 0; i < kRows; ++i) {
-            const uint8_t* b = args.w.data + (row + (i < rows ? i : rows - 1)) * row_bytes + (k + at) / F::kUnit * F::kBytes;
+            const uint8_t* b = blocks[i] = args.w.data + (row + (i < rows ? i : rows - 1)) * row_bytes + (k + at) / F::kUnit * F::kBytes;
             if constexpr (F::kSuper) {
                 unpack_super<F, style>(b, part[i]);
             } else {
                 unpack_units<F, style>(b, groups, part[i]);
             }
         }
-        turn_codes<kKind.is_signed>(part, groups, first, panel);
+#if defined(QUANT_KERNELS_AVX512)
+        if constexpr (turns_planes<F>()) {
+            static_assert(F::kUnit == 256 && !Traits<F, style>::kMerges && !kKind.is_signed);
+            turn_planes(blocks, panel.codes + first * 32 * kRows);
+        }
+#endif
+        if constexpr (!turns_planes<F>()) turn_codes<kKind.is_signed>(part, groups, first, panel);
         // Past the last group these write into rows of the panel that are not read.
         if constexpr (!kKind.float_scales) turn_rows(part, [](const RowPart& p) { return p.scale; }, panel.scale[first], 64);
         for (int i = 0; i < kKind.minima(); ++i)

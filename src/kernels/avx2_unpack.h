@@ -230,6 +230,7 @@ inline __m256i plane2(const uint8_t* planes, int group) {
 }
 
 struct TQ2_0 : OneScale {
+    static constexpr bool kPlanes = true;
     static constexpr int kUnit = 256, kBytes = 66, kOffset = 1, kMax = 3, kTop = 32767;
     static __m256i codes(const uint8_t* b, int group) { return plane2(b, group); }
     // Where they lie in their byte, but for the last, which would be too large: times 4^place.
