@@ -214,8 +214,9 @@ Status Executor::plan_arena(const ExecutorOptions& options) {
         }
         life.last = std::max(life.last, values[static_cast<size_t>(id)].keep ? end : phase);
     };
-    for (const Step& step : steps_) {
-        if (step.gated) touch((&step)[3].node.output, step.phase);
+    for (size_t s = 0; s < steps_.size(); ++s) {
+        const Step& step = steps_[s];
+        if (step.gated) touch(steps_[s + 3].node.output, step.phase);
         touch(step.node.output, step.phase);
         for (const ValueId input : step.node.inputs)
             if (input != kNoValue) touch(input, step.phase);
