@@ -84,9 +84,13 @@ inline __m128 four_scales(const uint8_t* b) {
     }
 }
 
-// Past the end of the row, and of the tensor, a prefetch does nothing. The distance covers the latency of memory.
+// Into the second-level cache far ahead, where many lines can be under way, and from there into the first in time. Past the end of
+// the row, and of the tensor, a prefetch does nothing.
 inline void prefetch_ahead(const uint8_t* b, int bytes) {
-    for (int line = 0; line < bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(b) + 2048 + line, _MM_HINT_T0);
+    for (int line = 0; line < bytes; line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(b) + 6144 + line, _MM_HINT_T1);
+        _mm_prefetch(reinterpret_cast<const char*>(b) + 1024 + line, _MM_HINT_T0);
+    }
 }
 
 // One row of units of 32 weights, four units at a time: their scales, minima and offsets are worked on together.

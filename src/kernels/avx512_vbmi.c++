@@ -8,6 +8,7 @@ namespace quant {
 void fill_avx512_vbmi(Kernels& table) {
     fill_avx512_vbmi_grid(table);
     fill_avx512_vbmi_ternary(table);
+    fill_avx512_vbmi_stock(table);
 }
 
 }  // namespace quant
