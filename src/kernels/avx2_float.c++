@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #include "kernels/avx2.h"
+#include "kernels/prefetch.h"
 
 namespace quant {
 namespace {
@@ -64,9 +65,7 @@ inline float gemv_row(const uint8_t* w, const float* x, int64_t cols) {
     int64_t k = 0;
     for (; k + 32 <= cols; k += 32) {
         const uint8_t* at = w + k * F::kBytes;
-        for (int line = 0; line < 32 * F::kBytes; line += 64) {
-            _mm_prefetch(reinterpret_cast<const char*>(at) + 2048 + line, _MM_HINT_T0);
-        }
+        prefetch_ahead(at, 32 * F::kBytes);
 #pragma GCC unroll 4
         for (int i = 0; i < 4; ++i) sum[i] = _mm256_fmadd_ps(F::load8(at + 8 * i * F::kBytes), _mm256_loadu_ps(x + k + 8 * i), sum[i]);
     }

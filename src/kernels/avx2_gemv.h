@@ -7,6 +7,7 @@
 #pragma once
 
 #include "kernels/avx2_unpack.h"
+#include "kernels/prefetch.h"
 
 namespace quant {
 namespace {
@@ -81,15 +82,6 @@ inline __m128 four_scales(const uint8_t* b) {
         return four_halves(b, F::kBytes);
     } else {
         return F::four_scales(b);
-    }
-}
-
-// Into the second-level cache far ahead, where many lines can be under way, and from there into the first in time. Past the end of
-// the row, and of the tensor, a prefetch does nothing.
-inline void prefetch_ahead(const uint8_t* b, int bytes) {
-    for (int line = 0; line < bytes; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(b) + 6144 + line, _MM_HINT_T1);
-        _mm_prefetch(reinterpret_cast<const char*>(b) + 1024 + line, _MM_HINT_T0);
     }
 }
 

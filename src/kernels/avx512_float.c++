@@ -5,6 +5,8 @@
 
 #include <immintrin.h>
 
+#include "kernels/prefetch.h"
+
 namespace quant {
 namespace {
 
@@ -34,34 +36,32 @@ struct BF16 {
     }
 };
 
-template <class F, int kCount>
-inline void gemv_rows(const uint8_t* w, int64_t row_bytes, const float* x, int64_t cols, float* y) {
-    __m512 sum[kCount];
-    for (int r = 0; r < kCount; ++r) sum[r] = _mm512_setzero_ps();
-    for (int64_t k = 0; k < cols; k += 16) {
-        const __mmask16 lanes = lanes_below(cols - k);
-        const __m512 xk = _mm512_maskz_loadu_ps(lanes, x + k);
+// One row at a time: its next lines are what comes next in memory.
+template <class F>
+inline float gemv_row(const uint8_t* w, const float* x, int64_t cols) {
+    __m512 sum[4];
+    for (__m512& each : sum) each = _mm512_setzero_ps();
+    int64_t k = 0;
+    for (; k + 64 <= cols; k += 64) {
+        const uint8_t* at = w + k * F::kBytes;
+        prefetch_ahead(at, 64 * F::kBytes);
 #pragma GCC unroll 4
-        for (int r = 0; r < kCount; ++r) {
-            const uint8_t* at = w + r * row_bytes + k * F::kBytes;
-            _mm_prefetch(reinterpret_cast<const char*>(at) + 1024, _MM_HINT_T0);
-            sum[r] = _mm512_fmadd_ps(F::load(at, lanes), xk, sum[r]);
-        }
+        for (int i = 0; i < 4; ++i) sum[i] = _mm512_fmadd_ps(F::load(at + 16 * i * F::kBytes, 0xffff), _mm512_loadu_ps(x + k + 16 * i), sum[i]);
     }
-    for (int r = 0; r < kCount; ++r) y[r] = _mm512_reduce_add_ps(sum[r]);
+    for (; k < cols; k += 16) {
+        const __mmask16 lanes = lanes_below(cols - k);
+        sum[0] = _mm512_fmadd_ps(F::load(w + k * F::kBytes, lanes), _mm512_maskz_loadu_ps(lanes, x + k), sum[0]);
+    }
+    return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
 }
 
 template <class F>
 void gemv(const MatmulArgs& args) {
     const int64_t row_bytes = args.w.cols * F::kBytes;
     for (int64_t t = 0; t < args.n; ++t) {
-        const float* x = args.x + t * args.x_stride;
         float* y = args.y + t * args.y_stride;
-        int64_t row = args.row_begin;
-        for (; row + 4 <= args.row_end; row += 4) {
-            gemv_rows<F, 4>(args.w.data + row * row_bytes, row_bytes, x, args.w.cols, y + row);
-        }
-        for (; row < args.row_end; ++row) gemv_rows<F, 1>(args.w.data + row * row_bytes, row_bytes, x, args.w.cols, y + row);
+        const float* x = args.x + t * args.x_stride;
+        for (int64_t row = args.row_begin; row < args.row_end; ++row) y[row] = gemv_row<F>(args.w.data + row * row_bytes, x, args.w.cols);
     }
 }
 

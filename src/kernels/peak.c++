@@ -61,15 +61,18 @@ void run_peak(PeakOf of, int64_t rounds) {
     if (run) run(rounds);
 }
 
-uint64_t read_words(const uint64_t* words, int64_t count) {
-    uint64_t sum[16] = {};
+uint64_t read_lines(const uint64_t* words, int64_t count) {
+    constexpr int64_t kLine = 8;
+    uint64_t sum[4] = {};
     int64_t i = 0;
-    for (; i + 16 <= count; i += 16)
-        for (int64_t j = 0; j < 16; ++j) sum[j] += words[i + j];
-    for (; i < count; ++i) sum[0] += words[i];
-    uint64_t total = 0;
-    for (const uint64_t each : sum) total += each;
-    return total;
+    for (; i + 4 * kLine <= count; i += 4 * kLine) {
+        sum[0] += words[i];
+        sum[1] += words[i + kLine];
+        sum[2] += words[i + 2 * kLine];
+        sum[3] += words[i + 3 * kLine];
+    }
+    for (; i < count; i += kLine) sum[0] += words[i];
+    return sum[0] + sum[1] + sum[2] + sum[3];
 }
 
 }  // namespace quant

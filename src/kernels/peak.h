@@ -13,7 +13,7 @@ enum class PeakOf { int8, f32 };
 int64_t peak_round(PeakOf of);
 void run_peak(PeakOf of, int64_t rounds);
 
-// Reads `count` words; a sum of them, so that reading cannot be left out.
-uint64_t read_words(const uint64_t* words, int64_t count);
+// Brings `count` words into the processor: a sum of one of each 64 bytes, because adding them all would hold up the reading.
+uint64_t read_lines(const uint64_t* words, int64_t count);
 
 }  // namespace quant
