@@ -9,6 +9,7 @@ void fill_avx512_vbmi(Kernels& table) {
     fill_avx512_vbmi_grid(table);
     fill_avx512_vbmi_ternary(table);
     fill_avx512_vbmi_stock(table);
+    fill_avx512_vbmi_super(table);
 }
 
 }  // namespace quant

@@ -110,5 +110,6 @@ void set_gemv_laid_out(Kernels& table, FormatSlot slot, const char* name) {
 void fill_avx512_vbmi_grid(Kernels& table);
 void fill_avx512_vbmi_ternary(Kernels& table);
 void fill_avx512_vbmi_stock(Kernels& table);
+void fill_avx512_vbmi_super(Kernels& table);
 
 }  // namespace quant
