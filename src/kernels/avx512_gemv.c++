@@ -1,4 +1,4 @@
-// Stock block formats times one activation row (AVX-512 with VNNI, 256 bits wide: memory is the limit, not arithmetic).
+// Stock block formats times one activation row (AVX-512 with VNNI, 256 bits wide but for TQ2_0).
 #if defined(__x86_64__)
 #define QUANT_KERNELS_AVX512 1
 #include "kernels/avx512.h"
