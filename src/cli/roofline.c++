@@ -6,9 +6,9 @@
 #include <memory>
 #include <new>
 
-#include "cli/generate.h"
 #include "base/huge_pages.h"
 #include "base/threads.h"
+#include "cli/generate.h"
 #include "kernels/peak.h"
 #include "model/weights.h"
 #include "tensor/operations.h"

@@ -16,7 +16,7 @@ struct MachineLimits {
     double int8 = 0;       // multiply-adds/s
     double f32 = 0;
 };
-// Half a second of measuring; the best of several passes, because whatever else runs can only slow it down.
+// Half a second of measuring, with 512 MiB of memory meanwhile; the best of several passes, because whatever else runs can only slow it down.
 MachineLimits measure_limits(ThreadPool& pool);
 
 // Tokens/s at most, 0: not known. A prompt needs one multiply-add per weight of every layer, in f32 for formats that are

@@ -31,7 +31,7 @@ inline __m256 dot_floats(const uint8_t* at, int64_t n, const float* x) {
     __m256 sum[4];
     for (__m256& each : sum) each = _mm256_setzero_ps();
     for (int64_t k = 0; k < n; k += 32) {
-        prefetch_ahead(reinterpret_cast<const uint8_t*>(at + k), 32);
+        prefetch_ahead(at + k, 32);
 #pragma GCC unroll 4
         for (int i = 0; i < 4; ++i) sum[i] = _mm256_fmadd_ps(F::load8(at + k + 8 * i), _mm256_loadu_ps(x + k + 8 * i), sum[i]);
     }

@@ -1,5 +1,5 @@
-// The AVX-512 table for processors that also permute bytes (VBMI, GFNI): products with one activation row where looking up
-// is what bounds them; all else stays that of AVX-512.
+// The AVX-512 table for processors that also permute bytes (VBMI, GFNI): products with one activation row, which take fewer
+// instructions that way; all else stays that of AVX-512.
 #if defined(__x86_64__)
 #include "kernels/avx512_vbmi.h"
 

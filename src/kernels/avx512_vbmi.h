@@ -22,6 +22,9 @@ constexpr Pattern pattern(Of of) {
 }
 inline __m512i bytes_of(const Pattern& pattern) { return _mm512_load_si512(pattern.of); }
 
+// The bit matrix that brings a byte's upper four bits to its bottom.
+constexpr long long kUpperNibble = 0x1020408000000000;
+
 // Four halves in memory. Converted as they are loaded they take one instruction less of those that move lanes, of which the kernels
 // here are full; g++ would load them first.
 inline __m128 four_halves(const uint8_t* at) {

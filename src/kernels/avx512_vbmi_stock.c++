@@ -23,11 +23,17 @@ inline __m512i with_quarter(__m512i v, const uint8_t* at) {
 }
 inline __m512i low_nibbles(__m512i v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
 // A product of bit matrices shifts by four where it would take two other instructions.
-inline __m512i high_nibbles(__m512i v) { return _mm512_gf2p8affine_epi64_epi8(v, _mm512_set1_epi64(0x1020408000000000), 0); }
+inline __m512i high_nibbles(__m512i v) { return _mm512_gf2p8affine_epi64_epi8(v, _mm512_set1_epi64(kUpperNibble), 0); }
 
 // Bytes 16 i + j of the codes of blocks i, `bytes` long, of which the first block's begin `from` bytes into the register.
 constexpr Pattern codes_at(int bytes, int from) {
     return pattern([=](int group, int i) { return (bytes * (group / 2) + from + 8 * (group % 2) + i) & 63; });
+}
+// The codes of four blocks at `b`, of which `whole` holds the first 64 bytes.
+template <int kBlock, int kFrom>
+inline __m512i codes_of_four(const uint8_t* b, __m512i whole) {
+    static constexpr Pattern kCodes = codes_at(kBlock, kFrom);
+    return with_quarter<3>(_mm512_permutexvar_epi8(bytes_of(kCodes), whole), b + 3 * kBlock + kFrom);
 }
 
 // Adds the sums of eight blocks, each in four lanes of `total`, times the blocks' factors, which are in lanes 0, kStep ...
@@ -56,11 +62,10 @@ struct Q4_0_Eight : Q4_0 {
     static constexpr int kRaised = 8;
 
     [[gnu::always_inline]] static __m512 add(const uint8_t* b, const EightOfX& x, __m512 sum) {
-        static constexpr Pattern kCodes = codes_at(kBytes, 2);
         __m512i total[2], whole[2];
         for (int half = 0; half < 2; ++half, b += 4 * kBytes) {
             whole[half] = load512(b);
-            const __m512i codes = with_quarter<3>(_mm512_permutexvar_epi8(bytes_of(kCodes), whole[half]), b + 3 * kBytes + 2);
+            const __m512i codes = codes_of_four<kBytes, 2>(b, whole[half]);
             total[half] = add_products(load512(x.start[half]), low_nibbles(codes), high_nibbles(codes), x.codes[half]);
         }
         return add_blocks<1>(total, eight_scales18(whole, x), sum);
@@ -72,13 +77,12 @@ struct IQ4_NL_Eight : IQ4_NL {
 
     // The look-up takes six bits of a byte: all that the upper two can be find the same.
     [[gnu::always_inline]] static __m512 add(const uint8_t* b, const EightOfX& x, __m512 sum) {
-        static constexpr Pattern kCodes = codes_at(kBytes, 2);
         static constexpr Pattern kLevels = pattern([](int group, int i) { return kIq4Levels[(8 * group + i) % 16] + kRaised; });
         const __m512i levels = bytes_of(kLevels);
         __m512i total[2], whole[2];
         for (int half = 0; half < 2; ++half, b += 4 * kBytes) {
             whole[half] = load512(b);
-            const __m512i codes = with_quarter<3>(_mm512_permutexvar_epi8(bytes_of(kCodes), whole[half]), b + 3 * kBytes + 2);
+            const __m512i codes = codes_of_four<kBytes, 2>(b, whole[half]);
             total[half] = add_products(load512(x.start[half]), _mm512_permutexvar_epi8(codes, levels),
                                        _mm512_permutexvar_epi8(high_nibbles(codes), levels), x.codes[half]);
         }
@@ -90,11 +94,10 @@ struct Q4_1_Eight : Q4_1 {
     static constexpr int kRaised = 0;
 
     [[gnu::always_inline]] static __m512 add(const uint8_t* b, const EightOfX& x, __m512 sum) {
-        static constexpr Pattern kCodes = codes_at(kBytes, 4);
         __m512i total[2], whole[2];
         for (int half = 0; half < 2; ++half, b += 4 * kBytes) {
             whole[half] = load512(b);
-            const __m512i codes = with_quarter<3>(_mm512_permutexvar_epi8(bytes_of(kCodes), whole[half]), b + 3 * kBytes + 4);
+            const __m512i codes = codes_of_four<kBytes, 4>(b, whole[half]);
             total[half] = add_products(_mm512_setzero_si512(), low_nibbles(codes), high_nibbles(codes), x.codes[half]);
         }
         const __m512i at = _mm512_setr_epi32(0, 5, 10, 15, 16, 21, 26, 31, 0, 0, 0, 0, 0, 0, 0, 0);
@@ -145,8 +148,6 @@ void lay_out(const int8_t* codes, const float* scales, const float* sums, EightO
 }
 
 // One activation row times rows of eight blocks, and of what is left, which goes the way of the other processors.
-constexpr int64_t kEightsAtOnce = 1024;
-
 template <class F>
 void multiply_eights(const MatmulArgs& args, const Activations& left, int64_t t, int64_t first, int64_t count) {
     const auto* const x = static_cast<const EightOfX*>(args.scratch);
@@ -166,17 +167,17 @@ void multiply_eights(const MatmulArgs& args, const Activations& left, int64_t t,
 
 template <class F>
 void gemv_eights(const MatmulArgs& args) {
-    static_assert(kEightsAtOnce * sizeof(EightOfX) <= kMatmulScratch);
+    static_assert(kBlocksAtOnce * sizeof(EightOfX) <= kMatmulScratch);
     const int64_t eights = args.w.cols / 256, whole = 256 * eights;
     const Q8Matrix& q = *args.xq;
-    const bool prepared = args.same_activations && args.n == 1 && eights <= kEightsAtOnce;
+    const bool prepared = args.same_activations && args.n == 1 && eights <= kBlocksAtOnce;
     auto* const x = static_cast<EightOfX*>(args.scratch);
     for (int64_t t = 0; t < args.n; ++t) {
         const int8_t* codes = q.row_codes(t);
-        const float *scales = q.row_scales(t), *sums = q.block_sums + t * (args.w.cols / 32);
+        const float *scales = q.row_scales(t), *sums = q.row_block_sums(t);
         const Activations left{codes + whole, scales + whole / 32, nullptr, sums + whole / 32, nullptr};
-        for (int64_t first = 0; first == 0 || first < eights; first += kEightsAtOnce) {
-            const int64_t count = eights - first < kEightsAtOnce ? eights - first : kEightsAtOnce;
+        for (int64_t first = 0; first == 0 || first < eights; first += kBlocksAtOnce) {
+            const int64_t count = eights - first < kBlocksAtOnce ? eights - first : kBlocksAtOnce;
             for (int64_t u = 0; u < count && !prepared; ++u)
                 lay_out<F>(codes + 256 * (first + u), scales + 8 * (first + u), sums + 8 * (first + u), x[u]);
             multiply_eights<F>(args, left, t, first, count);

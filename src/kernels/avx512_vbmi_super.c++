@@ -56,7 +56,7 @@ struct Q2_K_Planes {
         __m512i even = add_plane<0>(_mm512_setzero_si512(), planes, factors, x), odd = add_plane<1>(_mm512_setzero_si512(), planes, factors, x);
         even = add_plane<2>(even, planes, factors, x);
         odd = add_plane<3>(odd, planes, factors, x);
-        const __m128i minima = _mm_gf2p8affine_epi64_epi8(bytes, _mm_set1_epi64x(0x1020408000000000), 0);
+        const __m128i minima = _mm_gf2p8affine_epi64_epi8(bytes, _mm_set1_epi64x(kUpperNibble), 0);
         const __m512 below = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(minima)), _mm512_load_ps(x.sums));
         const __m512 both = _mm512_castps128_ps512(four_halves(b + kBytes - 8));
         const __m512 scale = _mm512_mul_ps(_mm512_permutexvar_ps(_mm512_set1_epi32(2), both), _mm512_set1_ps(x.unit));
